@@ -26,6 +26,8 @@ pub enum Kind {
     PrivateKey,
     /// A file with the metadata of a client of an authorization server.
     Client,
+    /// A file with the metadata of an authorization server.
+    ServerMetadata,
     /// The keys of an issuer, or a file with those of a directory of software.
     Keys,
     /// The introspection endpoint of an issuer that has to be found in its metadata.
@@ -51,6 +53,7 @@ impl Kind {
             Self::RevocationList => "revocation_list",
             Self::PrivateKey => "private_key",
             Self::Client => "client",
+            Self::ServerMetadata => "server_metadata",
             Self::Keys => "keys",
             Self::IntrospectionEndpoint => "introspection_endpoint",
             Self::Introspection => "introspection",

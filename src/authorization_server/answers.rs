@@ -9,7 +9,7 @@ use fapi::authorization_server::registration::Registration;
 use fapi::authorization_server::registration_answer;
 use fapi::authorization_server::token_answer::{self, ExpectedToken, RefreshRule, TokenAnswer};
 use fapi::authorization_server::token_request::TokenRequest;
-use fapi::authorization_server::{AnswerError, Endpoint, JudgedRequest, ServerProfile, UnknownClients};
+use fapi::authorization_server::{AnswerError, JudgedRequest, ServerProfile, UnknownClients};
 use fapi::jose::keys::{Algorithm, KeySet};
 use fapi::rejection::Cause;
 use fapi::sha256;
@@ -216,20 +216,6 @@ impl AuthorizationServer {
 }
 
 /// The endpoints that metadata names.
-fn served(urls: &[(Endpoint, Box<str>)]) -> Vec<ServedEndpoint<'_>> {
-    urls.iter().filter_map(|(endpoint, url)| Some(ServedEndpoint { member: member(*endpoint)?, url })).collect()
-}
-
-/// The member of the metadata that names an endpoint.
-const fn member(endpoint: Endpoint) -> Option<&'static str> {
-    match endpoint {
-        Endpoint::PushedAuthorizationRequest => Some("pushed_authorization_request_endpoint"),
-        Endpoint::Authorization => Some("authorization_endpoint"),
-        Endpoint::Token => Some("token_endpoint"),
-        Endpoint::Introspection => Some("introspection_endpoint"),
-        Endpoint::Revocation => Some("revocation_endpoint"),
-        Endpoint::Registration => Some("registration_endpoint"),
-        Endpoint::Jwks => Some("jwks_uri"),
-        Endpoint::Page | Endpoint::Metadata => None,
-    }
+fn served<'u>(urls: &'u [(&'static str, Box<str>)]) -> Vec<ServedEndpoint<'u>> {
+    urls.iter().map(|(member, url)| ServedEndpoint { member, url }).collect()
 }

@@ -51,10 +51,10 @@ pub struct Settings {
     pub client_trust_anchors: TrustAnchors,
     /// What it asks of clients that register themselves.
     pub registration: RegistrationRules,
-    /// The URL of each endpoint.
-    pub endpoint_urls: Vec<(Endpoint, Box<str>)>,
+    /// The URL of each endpoint, under the member of the metadata that names it.
+    pub endpoint_urls: Vec<(&'static str, Box<str>)>,
     /// Their URLs for clients with a certificate, if they are others.
-    pub aliases: Vec<(Endpoint, Box<str>)>,
+    pub aliases: Vec<(&'static str, Box<str>)>,
 }
 
 /// The authorization servers; the `server` of [`Rules`] is an index into them.

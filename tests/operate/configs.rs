@@ -46,7 +46,7 @@ fn every_bad_file_gives_exactly_its_problems() {
 #[test]
 fn without_files_all_that_is_written_is_judged_all_the_same() {
     // The keys that name files, and one whose value has to fit the file of another.
-    const OF_FILES: [&str; 14] = [
+    const OF_FILES: [&str; 15] = [
         // Of `header_files`.
         "*",
         "algorithm",
@@ -55,6 +55,7 @@ fn without_files_all_that_is_written_is_judged_all_the_same() {
         "directory",
         "jwks",
         "key",
+        "metadata",
         "nonce_key",
         "password_file",
         "private_key",

@@ -22,7 +22,6 @@ mod methods;
 mod operation;
 mod profile;
 mod rate_limits;
-mod registration;
 mod require;
 mod routes;
 mod sharing;

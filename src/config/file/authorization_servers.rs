@@ -28,8 +28,10 @@ pub(in crate::config) struct AuthorizationServer {
     /// Another origin of the listeners at which the endpoints are that clients call with a certificate (RFC 8705 section 5).
     /// Default: none, and they call the same ones.
     pub(in crate::config) mtls_origin: Option<String>,
-    /// The paths of its endpoints.
-    #[schemars(required)]
+    /// File with a copy of its metadata (RFC 8414): endpoints that are not named are at the paths that it says. Introspection and
+    /// registration are taken from it with `resource_servers` and `registration`. Default: none.
+    pub(in crate::config) metadata: Option<FilePath>,
+    /// The paths of its endpoints. Required without `metadata`.
     pub(in crate::config) endpoints: Option<Endpoints>,
     /// The paths of the pages behind its authorization endpoint, such as those of login and consent. Default: none.
     #[schemars(length(min = 1))]
@@ -89,14 +91,11 @@ impl ServerProfile {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Endpoints {
-    /// Where clients push their authorization requests (RFC 9126).
-    #[schemars(required)]
+    /// Where clients push their authorization requests (RFC 9126). Required without `metadata`, as are the next two.
     pub(in crate::config) pushed_authorization_request: Option<String>,
     /// Where browsers bring the name of what was pushed.
-    #[schemars(required)]
     pub(in crate::config) authorization: Option<String>,
     /// Where clients get tokens.
-    #[schemars(required)]
     pub(in crate::config) token: Option<String>,
     /// Where resource servers ask about tokens (RFC 7662). Default: none.
     pub(in crate::config) introspection: Option<String>,
@@ -106,6 +105,9 @@ pub(in crate::config) struct Endpoints {
     pub(in crate::config) registration: Option<String>,
     /// Where its keys are. Default: none.
     pub(in crate::config) jwks: Option<String>,
+    /// Where clients ask about the user (OpenID Connect Core 1.0 section 5.3): the path of a route that needs a token, which the
+    /// metadata name then. Default: none.
+    pub(in crate::config) userinfo: Option<String>,
 }
 
 /// The clients of an authorization server.

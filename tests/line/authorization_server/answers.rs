@@ -405,6 +405,79 @@ async fn fapi2_as_01_metadata_is_what_is_really_allowed() {
     }
 }
 
+/// The endpoints are where a copy of the metadata says, but for those that are named, and UserInfo is a route.
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_are_where_the_metadata_of_the_server_say() {
+    let mut document = json!({
+        "issuer": ORIGIN,
+        "authorization_endpoint": "http://as:8080/authorize",
+        "token_endpoint": "http://as:8080/oauth/token",
+        "pushed_authorization_request_endpoint": "http://as:8080/oauth/par",
+        "introspection_endpoint": "http://as:8080/introspect",
+        "revocation_endpoint": "http://as:8080/oauth/revoke",
+        "registration_endpoint": "http://as:8080/register",
+        "jwks_uri": "http://as:8080/oauth/jwks",
+        "userinfo_endpoint": "http://as:8080/userinfo",
+        "response_types_supported": ["code"],
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+    });
+    let file = document.to_string();
+    let stage = Stage::in_scene(
+        |section| {
+            let (before, after) = section.split_once("    endpoints:\n").expect("endpoints");
+            let (_, after) = after.split_once("    browser_paths").expect("pages");
+            format!("{before}    metadata: as.json\n    endpoints: {{ pushed_authorization_request: /par }}\n    browser_paths{after}")
+        },
+        |scene| {
+            scene.file("as.json", &file).append(
+                "  - { name: userinfo, path: /userinfo, methods: [GET], scopes: [accounts], upstream: as, forward: { access_token: true } }\n",
+            )
+        },
+    )
+    .await;
+    let path = "/.well-known/oauth-authorization-server";
+    stage.server.answers(path, Answer::json(200, &document));
+    stage.server.answers("/userinfo", Answer::json(200, &json!({ "sub": "user" })));
+    let get = |path: &str| Request::get(format!("{ORIGIN}{path}")).body(Bytes::new()).unwrap();
+    let found = body(&stage.send(get(path)).await);
+    for (member, path) in [
+        ("authorization_endpoint", "/authorize"),
+        ("token_endpoint", "/oauth/token"),
+        ("pushed_authorization_request_endpoint", "/par"),
+        ("introspection_endpoint", "/introspect"),
+        ("revocation_endpoint", "/oauth/revoke"),
+        ("jwks_uri", "/oauth/jwks"),
+        ("userinfo_endpoint", "/userinfo"),
+    ] {
+        assert_eq!(found[member], json!(format!("{ORIGIN}{path}")), "{member}");
+    }
+    // Without the settings of registration, nobody registers.
+    assert!(found["registration_endpoint"].is_null(), "{found}");
+    let response = stage.post("/par", &stage.pushed(), &[]).await;
+    assert_eq!(stage.code(&response), "ok", "as it is named");
+    for (path, code) in [("/oauth/par", "route_not_found"), ("/register", "route_not_found")] {
+        assert_eq!(stage.code(&stage.post(path, &stage.pushed(), &[]).await), code, "{path}");
+    }
+    // A client asks about the user with a token that is its own.
+    let token =
+        stage.world.sign(&stage.world.issuer.token(stage.world.clock.now()).bound_to_certificate(&stage.world.c1));
+    for (client, code) in [(stage.world.client(), "ok"), (stage.client(), "certificate_missing")] {
+        let mut asked = get("/userinfo");
+        asked.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        assert_eq!(stage.code(&client.send(asked).await.unwrap()), code);
+    }
+    assert_eq!(stage.code(&stage.send(get("/userinfo")).await), "credentials_missing");
+
+    // A copy that is of another server keeps what is in force.
+    document["issuer"] = json!("https://attacker.example");
+    let folder = stage.world.gateway.folder().path().to_owned();
+    std::fs::write(folder.join("as.json"), document.to_string()).unwrap();
+    let errors = fapi_gateway::config::Config::load(&folder.join("gateway.yaml")).err().expect("a problem");
+    let says = "authorization_servers[0].metadata: `as.json`: its issuer is";
+    assert!(errors.to_string().contains(says), "{errors}");
+}
+
 /// RFC 8414 §3.1, OpenID Connect Discovery §4.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_issuer_may_have_a_path() {

@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::answer::AnswerError;
+use super::rules;
 use crate::jose::claims::REGISTERED;
 use crate::jose::json::parse_object;
 use crate::jose::jws::Jws;
@@ -21,6 +22,76 @@ pub struct Endpoint<'a> {
     pub member: &'a str,
     /// Its URL, as clients know it.
     pub url: &'a str,
+}
+
+/// The member that names the UserInfo endpoint (OpenID Connect Discovery §3).
+pub const USERINFO: &str = "userinfo_endpoint";
+
+/// Where a server says that its endpoints are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The path of each endpoint that it names.
+    pub paths: Vec<(rules::Endpoint, Box<str>)>,
+    /// The path of its UserInfo endpoint.
+    pub userinfo: Option<Box<str>>,
+}
+
+/// Why a copy of the metadata of a server says nothing of its endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishedError {
+    /// It is no JSON object, or one with two readings.
+    #[error("not a JSON object with one reading")]
+    NotJson,
+    /// It is of another server.
+    #[error("its issuer is {found}, expected {expected:?}")]
+    IssuerMismatch {
+        /// What it is, made printable.
+        found: Box<str>,
+        /// The issuer that is configured.
+        expected: Box<str>,
+    },
+    /// An endpoint is at no path.
+    #[error("{member} is {found}, expected an http or https URL with a path, without query and fragment")]
+    UrlMalformed {
+        /// The member.
+        member: &'static str,
+        /// What it is, made printable.
+        found: Box<str>,
+    },
+}
+
+/// Reads from the metadata of this issuer where its endpoints are. Their hosts may be others than clients know.
+///
+/// # Errors
+/// [`PublishedError`], for the first member that is at fault.
+pub fn published(document: &[u8], issuer: &str) -> Result<Published, PublishedError> {
+    let members = parse_object(document).map_err(|_| PublishedError::NotJson)?;
+    if members.get("issuer").and_then(Value::as_str) != Some(issuer) {
+        let found = shown_value(members.get("issuer"));
+        return Err(PublishedError::IssuerMismatch { found, expected: issuer.into() });
+    }
+    let path = |member: &'static str| match members.get(member).filter(|value| !value.is_null()) {
+        None => Ok(None),
+        Some(value) => {
+            let path = value.as_str().and_then(path_of).map(Box::from);
+            let malformed = || PublishedError::UrlMalformed { member, found: shown_value(Some(value)) };
+            path.ok_or_else(malformed).map(Some)
+        }
+    };
+    let mut paths = Vec::new();
+    for endpoint in rules::Endpoint::ALL {
+        let found = endpoint.member().map(&path).transpose()?.flatten();
+        paths.extend(found.map(|path| (endpoint, path)));
+    }
+    Ok(Published { paths, userinfo: path(USERINFO)? })
+}
+
+/// The path of an http or https URL that has no query and no fragment.
+fn path_of(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once("://")?;
+    let is_http = ["https", "http"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    let path = rest.find('/').and_then(|slash| rest.get(slash..))?;
+    (is_http && !path.contains(['?', '#'])).then_some(path)
 }
 
 /// Whether clients may, or have to, sign their authorization requests (RFC 9101).
@@ -405,6 +476,38 @@ mod tests {
         assert_eq!(document["require_signed_request_object"], true);
         assert_eq!(document["request_parameter_supported"], true);
         assert_eq!(document["request_object_signing_alg_values_supported"], algorithms);
+    }
+
+    #[test]
+    fn endpoints_are_where_their_server_says() {
+        let read = |document: &Value| published(document.to_string().as_bytes(), "https://as.example");
+        let document = json!({
+            "issuer": "https://as.example",
+            "token_endpoint": "https://as.example/oauth/token",
+            "authorization_endpoint": "HTTP://as:8080/authorize",
+            "jwks_uri": null,
+            "userinfo_endpoint": "https://as.example/me",
+        });
+        let paths = vec![
+            (rules::Endpoint::Authorization, "/authorize".into()),
+            (rules::Endpoint::Token, "/oauth/token".into()),
+        ];
+        assert_eq!(read(&document), Ok(Published { paths, userinfo: Some("/me".into()) })); // control
+        for wrong in [
+            json!("https://as.example"),
+            json!("/token"),
+            json!("ftp://as.example/t"),
+            json!("https://as.example/t?a=b"),
+            json!("https://as.example/t#a"),
+            json!(1),
+        ] {
+            let found = read(&changed(document.clone(), "token_endpoint", wrong.clone()));
+            assert!(matches!(found, Err(PublishedError::UrlMalformed { member: "token_endpoint", .. })), "{wrong}");
+        }
+        let other = read(&changed(document, "issuer", json!("https://as.example/")));
+        assert!(matches!(other, Err(PublishedError::IssuerMismatch { .. })));
+        assert_eq!(published(b"[]", "https://as.example"), Err(PublishedError::NotJson));
+        assert_eq!(published(br#"{"issuer":"a","issuer":"a"}"#, "a"), Err(PublishedError::NotJson));
     }
 
     #[test]

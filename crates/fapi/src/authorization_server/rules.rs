@@ -144,6 +144,20 @@ impl Endpoint {
         }
     }
 
+    /// The member of the metadata that names it (RFC 8414 §2), if one does.
+    pub const fn member(self) -> Option<&'static str> {
+        match self {
+            Self::PushedAuthorizationRequest => Some("pushed_authorization_request_endpoint"),
+            Self::Authorization => Some("authorization_endpoint"),
+            Self::Token => Some("token_endpoint"),
+            Self::Introspection => Some("introspection_endpoint"),
+            Self::Revocation => Some("revocation_endpoint"),
+            Self::Registration => Some("registration_endpoint"),
+            Self::Jwks => Some("jwks_uri"),
+            Self::Page | Self::Metadata => None,
+        }
+    }
+
     /// Whether its requests are forms of a client that authenticates itself.
     pub const fn authenticates_clients(self) -> bool {
         match self {

@@ -7,8 +7,8 @@ use fapi::authorization_server::registration::RegistrationRules;
 use fapi::authorization_server::software_statement::{CertificateRule, StatementRules, SubjectAttribute};
 use fapi::jose::keys::{Algorithm, KeySet};
 
-use super::issuers::algorithm;
-use super::{Build, UP_TO_A_DAY};
+use super::super::issuers::algorithm;
+use super::super::{Build, UP_TO_A_DAY};
 use crate::config::NamedFiles;
 use crate::config::error::KeyPath;
 use crate::config::file;
