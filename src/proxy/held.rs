@@ -14,7 +14,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
 use pingora::proxy::{ProxyHttp, Session};
 use pingora::upstreams::peer::{HttpPeer, Peer};
-use pingora::{Error, ErrorType};
+use pingora::{Error, ErrorSource, ErrorType};
 use tokio::time::timeout;
 
 use super::Proxy;
@@ -61,9 +61,25 @@ impl Proxy {
         };
         // The answer is small, and nobody sees the beginning of it: what its first byte may take is enough for all of it.
         let patience = peer.options.read_timeout.unwrap_or(context.time_left()).min(context.time_left());
-        let answer = match timeout(patience, self.ask(session, context, &peer, &mut server)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Error::explain(ErrorType::ReadTimedout, "the server did not answer in time").into_up()),
+        let form = context.form.clone();
+        let answer = match self.held_request(session, context, &peer, &server, &form) {
+            Ok(request) => {
+                context.body_bytes = form.len() as u64;
+                context.body_done = true;
+                let answered = timeout(patience, ask(&peer, &mut server, request, form));
+                tokio::select! {
+                    // What has come is worth more than that nobody may wait for it.
+                    biased;
+                    answered = answered => answered.unwrap_or_else(|_| {
+                        Err(Error::explain(ErrorType::ReadTimedout, "the server did not answer in time").into_up())
+                    }),
+                    left = session.as_downstream_mut().read_body_or_idle(true) => Err(match left {
+                        Ok(_) => Error::explain(ErrorType::ConnectionClosed, "nobody waits for the answer").into_down(),
+                        Err(error) => error.into_down(),
+                    }),
+                }
+            }
+            Err(error) => Err(error),
         };
         // In a separate task: a server that reads nothing holds up nobody's answer.
         let (connector, used, sound) = (self.connector.clone(), peer.clone(), answer.is_ok());
@@ -78,37 +94,11 @@ impl Proxy {
             };
             timeout(LONGEST_ENDING, ending).await
         }));
-        answer.map_err(|error| self.error_while_proxy(&peer, session, error, context, reused))
-    }
-
-    async fn ask(
-        &self,
-        session: &mut Session,
-        context: &mut Context,
-        peer: &HttpPeer,
-        server: &mut HttpSession,
-    ) -> pingora::Result<Answer> {
-        let form = context.form.clone();
-        let request = self.held_request(session, context, peer, server, &form)?;
-        server.set_read_timeout(peer.options.read_timeout);
-        server.set_write_timeout(peer.options.write_timeout);
-        server.write_request_header(Box::new(request)).await.map_err(|error| error.into_up())?;
-        if !form.is_empty() {
-            server.write_request_body(form.clone(), true).await.map_err(|error| error.into_up())?;
+        context.response_done = sound;
+        match answer {
+            Err(error) if *error.esource() == ErrorSource::Downstream => Err(error),
+            answer => answer.map_err(|error| self.error_while_proxy(&peer, session, error, context, reused)),
         }
-        server.finish_request_body().await.map_err(|error| error.into_up())?;
-        context.body_bytes = form.len() as u64;
-        context.body_done = true;
-        let head = read_head(server).await?;
-        let mut body = BytesMut::new();
-        while let Some(chunk) = server.read_response_body().await.map_err(|error| error.into_up())? {
-            if body.len().saturating_add(chunk.len()) > LARGEST_ANSWER {
-                return Err(Error::explain(ErrorType::InvalidHTTPHeader, "the answer has more than 256 KiB").into_up());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        context.response_done = true;
-        Ok(Answer { head, body: body.freeze() })
     }
 
     /// The request as the server gets it: what was judged, and nothing that the client says of its own connection.
@@ -236,6 +226,31 @@ impl Proxy {
             (_, _) => Err(internal().into()),
         }
     }
+}
+
+/// Sends the request, and reads the whole answer.
+async fn ask(
+    peer: &HttpPeer,
+    server: &mut HttpSession,
+    request: RequestHeader,
+    form: Bytes,
+) -> pingora::Result<Answer> {
+    server.set_read_timeout(peer.options.read_timeout);
+    server.set_write_timeout(peer.options.write_timeout);
+    server.write_request_header(Box::new(request)).await.map_err(|error| error.into_up())?;
+    if !form.is_empty() {
+        server.write_request_body(form, true).await.map_err(|error| error.into_up())?;
+    }
+    server.finish_request_body().await.map_err(|error| error.into_up())?;
+    let head = read_head(server).await?;
+    let mut body = BytesMut::new();
+    while let Some(chunk) = server.read_response_body().await.map_err(|error| error.into_up())? {
+        if body.len().saturating_add(chunk.len()) > LARGEST_ANSWER {
+            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "the answer has more than 256 KiB").into_up());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { head, body: body.freeze() })
 }
 
 /// The head of the final response.

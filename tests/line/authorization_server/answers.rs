@@ -3,8 +3,11 @@
 use http::Request;
 use sandbox::authorization_server::AuthorizationServer;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use super::*;
+use crate::support::DEADLINE;
 
 const INTROSPECTION: &str = AuthorizationServer::INTROSPECTION;
 
@@ -75,6 +78,38 @@ async fn fapi2_as_04_a_token_that_is_not_bound_to_its_client_is_withheld() {
         let response = stage.post("/token", &refresh(&stage), &[("dpop", &stage.proof("/token"))]).await;
         assert_eq!(stage.code(&response), code, "{token}");
     }
+}
+
+/// Whoever leaves takes no place while the server goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_before_the_answer_is_waited_for_no_longer() {
+    let stage = Stage::set().await;
+    stage.server.answers("/par", Answer::never());
+    for is_http2 in [false, true] {
+        let id = uuid::Uuid::new_v4().to_string();
+        let mut request = posted("/par", &stage.pushed(), &[("x-fapi-interaction-id", &id)]);
+        let client = if is_http2 { stage.client().h2() } else { stage.client() };
+        *request.version_mut() = if is_http2 { http::Version::HTTP_2 } else { http::Version::HTTP_11 };
+        let sending = tokio::spawn(async move { client.send(request).await.map(drop) });
+        timeout(DEADLINE, stage.server.called()).await.expect("the server is asked");
+        sending.abort();
+        assert!(sending.await.unwrap_err().is_cancelled());
+        let record = stage.world.gateway.record(&id);
+        assert_eq!((&record["decision"], &record["code"]), (&json!("permit"), &json!("client_gone")), "{record}");
+        let _ = stage.server.take();
+    }
+    // Who sends the next request already has not left.
+    stage.server.answers("/par", Answer::json(201, &json!({ "request_uri": REQUEST_URI, "expires_in": 60 })));
+    let form = form(&stage.pushed());
+    let length = form.len();
+    let request = format!(
+        "POST /par HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\n\r\n{form}"
+    );
+    let mut stream = stage.client().raw_stream().await.unwrap();
+    stream.write_all(request.repeat(2).as_bytes()).await.unwrap();
+    let mut answer = vec![0; 64];
+    let read = timeout(DEADLINE, stream.read(&mut answer)).await.expect("an answer").unwrap();
+    assert!(answer[..read].starts_with(b"HTTP/1.1 201 "), "{}", String::from_utf8_lossy(&answer[..read]));
 }
 
 /// FAPI2-AS-04: the server is asked about a token that cannot be read.

@@ -40,6 +40,11 @@ impl Answer {
         Self { status, fields: vec![("location", location.to_owned())], body: String::new() }
     }
 
+    /// None, however long one waits.
+    pub const fn never() -> Self {
+        Self { status: 0, fields: Vec::new(), body: String::new() }
+    }
+
     pub fn field(mut self, name: &'static str, value: &str) -> Self {
         self.fields.push((name, value.to_owned()));
         self
@@ -98,6 +103,13 @@ impl Scripted {
         self.script.lock().expect("no panic").answers.insert(path.to_owned(), answer);
     }
 
+    /// Waits until a request has come.
+    pub async fn called(&self) {
+        while self.script.lock().expect("no panic").calls.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The requests since the last time this was called.
     pub fn take(&self) -> Vec<Call> {
         std::mem::take(&mut self.script.lock().expect("no panic").calls)
@@ -107,17 +119,20 @@ impl Scripted {
 async fn answer(request: Request<Incoming>, script: Arc<Mutex<Script>>) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    let mut script = script.lock().expect("no panic");
-    script.calls.push(Call {
-        target: head.uri.to_string(),
-        headers: head.headers,
-        body: String::from_utf8_lossy(&body).into_owned(),
-    });
-    let answer = script.answers.get(head.uri.path());
-    let mut response = Response::builder().status(answer.map_or(404, |answer| answer.status));
+    let call =
+        Call { target: head.uri.to_string(), headers: head.headers, body: String::from_utf8_lossy(&body).into_owned() };
+    let answer = {
+        let mut script = script.lock().expect("no panic");
+        script.calls.push(call);
+        script.answers.get(head.uri.path()).cloned()
+    };
+    if answer.as_ref().is_some_and(|answer| answer.status == 0) {
+        return std::future::pending().await;
+    }
+    let mut response = Response::builder().status(answer.as_ref().map_or(404, |answer| answer.status));
     for (name, value) in answer.iter().flat_map(|answer| &answer.fields) {
         response = response.header(*name, value);
     }
-    let body = answer.map(|answer| answer.body.clone()).unwrap_or_default();
+    let body = answer.map(|answer| answer.body).unwrap_or_default();
     Ok(response.body(Full::new(body.into())).expect("an answer"))
 }
