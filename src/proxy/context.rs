@@ -150,8 +150,7 @@ impl Context {
 
     /// Whether the answer is for a browser that an authorization server shows pages to.
     pub(super) fn is_for_browsers(&self) -> bool {
-        let route = self.exchange.seen.route.as_ref();
-        route.and_then(|route| route.endpoint()).is_some_and(|(_, endpoint)| endpoint.is_for_browsers())
+        self.exchange.seen.route.as_ref().is_some_and(|route| route.is_for_browsers())
     }
 
     /// The endpoint, if its answer is judged as a whole before any of it is sent.

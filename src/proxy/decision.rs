@@ -167,10 +167,12 @@ impl Proxy {
         };
         let framing = Framing::after(rejection.cause());
         let gateway = &context.generation.gateway;
-        let path = session.req_header().uri.path();
+        let request: &http::request::Parts = session.req_header();
+        let path = request.uri.path();
         let metadata = rejection.seen().origin.as_ref().and_then(|origin| gateway.metadata.about(origin, path));
         let time = || rfc3339(self.clock.now());
-        let told = ResponseContext { errors: Some(&gateway.errors), time: Some(&time), metadata };
+        let request = Some(&request.headers);
+        let told = ResponseContext { errors: Some(&gateway.errors), time: Some(&time), metadata, request };
         let response = rejection.response_in(&context.exchange.interaction, told);
         let status = response.status().as_u16();
         let (parts, body) = response.into_parts();

@@ -29,8 +29,11 @@ impl Proxy {
         let mut exchange = fresh_exchange();
         let time = rfc3339(self.clock.now());
         let interaction = exchange.interaction.clone();
-        let told =
-            ResponseContext { errors: Some(&generation.gateway.errors), time: Some(&|| time.clone()), metadata: None };
+        let told = ResponseContext {
+            errors: Some(&generation.gateway.errors),
+            time: Some(&|| time.clone()),
+            ..ResponseContext::default()
+        };
         let response = exchange.reject(error).response_in(&interaction, told);
         let certificate = facts.peer.certificate();
         let ending = Ending {

@@ -12,7 +12,7 @@ use crate::authorization_server::{AnswerError, EndpointError};
 use crate::code::{Code, OAuthError};
 use crate::credentials::{CredentialsError, Scheme};
 use crate::dpop::DpopError;
-use crate::error_format::{ErrorFormat, Told};
+use crate::error_format::{self, ErrorFormat, Told};
 use crate::headers::{DPOP_NONCE, INTERACTION_ID, InteractionId};
 use crate::jose::keys::Algorithm;
 use crate::message::{ExchangeError, MessageError};
@@ -330,6 +330,8 @@ pub struct ResponseContext<'a> {
     pub time: Option<&'a dyn Fn() -> String>,
     /// The metadata of the resource, to which its challenges lead (RFC 9728 §5.1).
     pub metadata: Option<&'a Document>,
+    /// The header section of the request, whose `Accept` chooses a page where a browser shows the answer; there are no pages without.
+    pub request: Option<&'a HeaderMap>,
 }
 
 /// A refusal: its cause, and what is known of the request.
@@ -381,6 +383,9 @@ impl Rejection {
 
     /// The whole response to the client: status, challenge, a small JSON body, and the interaction id.
     ///
+    /// Where a browser shows the answers of an authorization server, a person reads it: who prefers HTML there gets a page. It is never
+    /// a redirect, since nobody has verified where a request that is refused would lead (RFC 6749 §4.1.2.1).
+    ///
     /// The text depends only on the code and on the configuration. It contains nothing that the client sent, so
     /// nothing can be reflected (RFC 6750 §3, BEAR-08).
     pub fn response_in(&self, interaction: &InteractionId, context: ResponseContext<'_>) -> http::Response<String> {
@@ -390,13 +395,21 @@ impl Rejection {
         let format = self.seen.route.as_ref().map(|route| &route.errors).or(context.errors);
         let format = format.unwrap_or(&ErrorFormat::Json);
         let told = Told { status, error, description, interaction: interaction.as_str(), time: context.time };
-        let mut response = http::Response::new(format.body(&told));
+        let for_browsers = self.seen.route.as_ref().is_some_and(|route| route.is_for_browsers());
+        let (media_type, body) = match context.request.filter(|_| for_browsers) {
+            Some(request) => format.shown(&told, request),
+            None => (format.media_type(), format.body(&told)),
+        };
+        let mut response = http::Response::new(body);
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, format.media_type());
+        headers.insert(header::CONTENT_TYPE, media_type);
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(INTERACTION_ID, interaction.header_value());
+        if for_browsers {
+            error_format::protect(headers);
+        }
         self.add_challenge(headers, context.metadata);
         headers.extend(self.seen.rate_limits.iter().flat_map(|limits| limits.fields()));
         match &self.cause {
@@ -530,6 +543,11 @@ fn plain_error(code: Code) -> (&'static str, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::authorization_server::testing::rules;
+    use crate::authorization_server::{Endpoint, ServerProfile};
+    use crate::rate_limit::By;
+    use crate::route::Requirement;
+    use crate::testing::route;
 
     #[test]
     fn a_resource_server_that_answers_nonsense_is_not_called_unreachable() {
@@ -560,6 +578,93 @@ mod tests {
             assert_eq!(down.status(), 503);
             assert!(down.headers().get(header::WWW_AUTHENTICATE).is_none());
             assert_eq!(down.headers().get(header::RETRY_AFTER).unwrap(), "5");
+        }
+    }
+
+    /// The response to a request with this `Accept`, or without one, on a route.
+    fn answer(
+        cause: impl Into<Cause>,
+        requirement: Requirement,
+        errors: ErrorFormat,
+        accept: Option<&'static str>,
+    ) -> http::Response<String> {
+        let mut route = route("r", "/r", requirement);
+        route.errors = errors;
+        let request = accept.map(|accept| (header::ACCEPT, HeaderValue::from_static(accept))).into_iter().collect();
+        let seen = Seen { route: Some(route.into()), ..Seen::default() };
+        let context = ResponseContext { request: Some(&request), ..ResponseContext::default() };
+        Rejection::new(cause, seen).response_in(&InteractionId::from_uuid(uuid::Uuid::nil()), context)
+    }
+
+    fn at(endpoint: Endpoint) -> Requirement {
+        Requirement::Endpoint(rules(ServerProfile::Fapi2Security).into(), endpoint)
+    }
+
+    const HTML: &str = "text/html; charset=utf-8";
+    const BROWSER: Option<&str> = Some("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8");
+
+    #[test]
+    fn a_refusal_is_a_page_where_a_browser_shows_it_and_prefers_one() {
+        let content_type = |endpoint, errors: &ErrorFormat, accept| {
+            let response = answer(Unavailable::Audit, at(endpoint), errors.clone(), accept);
+            assert_eq!(
+                response.body().starts_with("<!DOCTYPE html>"),
+                response.headers()[header::CONTENT_TYPE] == HTML
+            );
+            response.headers()[header::CONTENT_TYPE].clone()
+        };
+        for endpoint in Endpoint::ALL {
+            for (errors, own) in
+                [(ErrorFormat::Json, "application/json"), (ErrorFormat::Problem, "application/problem+json")]
+            {
+                let shown = if endpoint.is_for_browsers() { HTML } else { own };
+                assert_eq!(content_type(endpoint, &errors, BROWSER), shown, "{endpoint:?}");
+                for accept in [None, Some("*/*"), Some("application/*, text/html;q=0.5"), Some("text/html;q=0")] {
+                    assert_eq!(content_type(endpoint, &errors, accept), own, "{endpoint:?} {accept:?}");
+                }
+            }
+        }
+        let of_an_api = answer(Unavailable::Audit, Requirement::Public, ErrorFormat::Json, BROWSER);
+        assert_eq!(of_an_api.headers()[header::CONTENT_TYPE], "application/json");
+    }
+
+    #[test]
+    fn fapi2_as_06_a_page_says_what_the_json_says_and_leads_nowhere() {
+        let causes: [fn() -> Cause; 8] = [
+            || EndpointError::ParameterMissing { name: "client_id" }.into(),
+            || EndpointError::ClientUnknown { role: "client", id: "SECRET".into() }.into(),
+            || RouteError::MethodNotAllowed { allow: "GET".into() }.into(),
+            || RateLimited { by: By::Address, limit: "1 in 7s".into(), retry_after: 7 }.into(),
+            || AnswerError::RedirectElsewhere { place: "SECRET".into() }.into(),
+            || Unavailable::PushedRequests { detail: "SECRET".to_owned() }.into(),
+            || Unavailable::UpstreamTimeout { upstream: "SECRET".into(), detail: "SECRET".to_owned() }.into(),
+            || Unavailable::Internal { detail: "SECRET".to_owned() }.into(),
+        ];
+        for cause in causes {
+            let asked = |accept| answer(cause(), at(Endpoint::Authorization), ErrorFormat::Json, accept);
+            let (mut json, mut page) = (asked(None), asked(BROWSER));
+            assert_eq!(json.status(), page.status());
+            for (name, value) in [
+                ("cache-control", "no-store"),
+                ("referrer-policy", "no-referrer"),
+                ("vary", "Accept"),
+                ("x-content-type-options", "nosniff"),
+                ("x-frame-options", "DENY"),
+            ] {
+                assert_eq!(page.headers()[name], value, "{:?}", cause());
+            }
+            let error = error_of(cause().code()).0;
+            assert!(json.body().contains(&format!("{{\"error\":\"{error}\"")), "{json:?}");
+            assert!(page.body().contains(&format!("<dd>{error}</dd>")) && !page.body().contains("SECRET"), "{page:?}");
+            assert!(!page.headers().contains_key(header::LOCATION));
+            for response in [&mut json, &mut page] {
+                response.headers_mut().remove(header::CONTENT_TYPE);
+            }
+            assert_eq!(json.headers(), page.headers());
+            let plain = answer(cause(), Requirement::Public, ErrorFormat::Json, BROWSER); // control
+            for name in ["content-security-policy", "referrer-policy", "vary", "x-frame-options"] {
+                assert!(json.headers().contains_key(name) && !plain.headers().contains_key(name), "{name}: {plain:?}");
+            }
         }
     }
 }

@@ -134,17 +134,27 @@ async fn fapi2_as_16_a_browser_that_brings_a_request_itself_shows_a_refusal_and_
     let mut page = site.browser(&stage);
     let pushed = stage.brought("free-client").await;
     let plain = stage.request_of("free-client").without("client_assertion").without("client_assertion_type").encoded();
-    for (what, origin, query, statuses, forms) in [
-        ("control", &stage.origin, &pushed, vec![303, 200], 1),
-        ("plain parameters", &stage.origin, &plain, vec![400], 0),
-        ("plain parameters, alone", &stage.own_origin, &plain, vec![303, 200], 1),
+    for (what, origin, query, statuses, forms, shown) in [
+        ("control", &stage.origin, &pushed, vec![303, 200], 1, "Log in"),
+        ("plain parameters", &stage.origin, &plain, vec![400], 0, "This request was not accepted"),
+        ("plain parameters, alone", &stage.own_origin, &plain, vec![303, 200], 1, "Log in"),
     ] {
         page.load(&format!("{origin}/auth?{query}"));
-        assert_eq!(page.statuses(), statuses, "{what}");
+        assert_eq!((title(&mut page), page.statuses()), (shown.to_owned(), statuses), "{what}");
         assert_eq!(page.value("document.forms.length"), forms, "{what}");
-        let text = page.value("document.body.innerText");
-        let refused = text.as_str().expect("text").contains("\"error\":\"invalid_request\"");
-        assert_eq!(refused, forms == 0, "{what}: {text}");
+        if forms == 0 {
+            let parts =
+                "[document.documentElement.lang, document.querySelector('h1').innerText, document.links.length]";
+            assert_eq!(page.value(parts), json!(["en", shown, 0]), "{what}");
+            let text = page.value("document.body.innerText");
+            let text = text.as_str().expect("text");
+            assert!(text.contains("go back to the application where you began"), "{what}: {text}");
+            assert!(text.contains("invalid_request") && !text.contains("code_challenge"), "{what}: {text}");
+            // The policy lets the style of the page through, and nothing else is asked for.
+            assert_eq!(page.value("document.styleSheets.length"), 1, "{what}");
+            let width = "getComputedStyle(document.body).maxWidth";
+            assert_eq!(page.value(width), "576px", "{what}");
+        }
     }
     let record = stage.gateway.record_where(|record| record["code"] == "par_required");
     assert_eq!((&record["path"], &record["upstream"]), (&json!("/auth"), &Value::Null), "{record}");

@@ -2,6 +2,7 @@
 
 mod answers;
 mod client_keys;
+mod pages;
 mod registration;
 mod replicas;
 mod requests;

@@ -40,7 +40,7 @@ pub mod request_object;
 pub mod rules;
 pub mod software_statement;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod token_answer;
 pub mod token_request;
 

@@ -22,7 +22,7 @@ pub(super) const CALLBACK: &str = "https://client.example/callback";
 pub(super) const NOBODY: PeerCertificate<'static> =
     PeerCertificate { peer: &Peer::Anonymous(NoCertificate::NotPresented), verified_chain: false };
 
-pub(super) fn rules(profile: ServerProfile) -> Rules {
+pub(crate) fn rules(profile: ServerProfile) -> Rules {
     Rules {
         server: 0,
         issuer: ISSUER.into(),

@@ -1,12 +1,16 @@
-//! The form of the body that tells a client of a refusal: plain JSON, a problem (RFC 9457), or a template.
+//! The form of the body that tells a client of a refusal: plain JSON, a problem (RFC 9457), or a template; and a page for people.
 
+mod accept;
+mod page;
 mod template;
 mod told;
 
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
+use self::accept::prefers;
+pub(crate) use self::page::protect;
 pub use self::template::{ErrorTemplate, TemplateError, Variable};
 pub use self::told::Told;
 
@@ -45,6 +49,18 @@ impl ErrorFormat {
                 format!(r#"{{"type":"about:blank","title":"{title}","status":{status},{}}}"#, members())
             }
             Self::Template(template) => template.fill(told),
+        }
+    }
+
+    /// The value of `Content-Type` and the body where a browser shows the answers: a page for who prefers HTML to this form.
+    pub(crate) fn shown(&self, told: &Told<'_>, request: &HeaderMap) -> (HeaderValue, String) {
+        let media_type = self.media_type();
+        let essence = media_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        if prefers(request, page::HTML, essence) {
+            (page::MEDIA_TYPE, page::page(told))
+        } else {
+            let body = self.body(told);
+            (media_type, body)
         }
     }
 }

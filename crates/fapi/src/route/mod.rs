@@ -158,6 +158,11 @@ impl Route {
         }
     }
 
+    /// Whether a browser shows its answers to a person.
+    pub fn is_for_browsers(&self) -> bool {
+        self.endpoint().is_some_and(|(_, endpoint)| endpoint.is_for_browsers())
+    }
+
     /// Whether it is for this host, which is written as that of an [`Origin`].
     pub fn answers_for(&self, host: &str) -> bool {
         self.hosts.is_empty() || self.hosts.iter().any(|named| **named == *host)
