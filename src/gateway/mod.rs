@@ -295,7 +295,7 @@ impl Gateway {
         let matched = self.routes.find(&target.with_method(&preflight.method));
         let matched = matched.map_err(|_| NotGranted::method(preflight))?;
         let route = matched.route();
-        let rule = route.cors.as_deref().or(cors).ok_or(NotGranted::NoRule)?;
+        let rule = route.cors_or(cors).ok_or(NotGranted::NoRule)?;
         let granted = rule.grant(preflight, &route.methods)?;
         seen.route = Some(route.clone());
         Ok(granted)

@@ -161,8 +161,10 @@ impl Context {
 
     /// Returns the CORS rule for the answer: the route's, or else the listener's.
     pub(super) fn cors(&self) -> Option<&Cors> {
-        let route = self.exchange.seen.route.as_ref().and_then(|route| route.cors.as_deref());
-        route.or(self.listener_cors.as_deref())
+        match &self.exchange.seen.route {
+            Some(route) => route.cors_or(self.listener_cors.as_deref()),
+            None => self.listener_cors.as_deref(),
+        }
     }
 
     /// Returns the certificate to record: the client's, even if it was no longer trusted, and never a proxy's.

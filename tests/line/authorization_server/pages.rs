@@ -183,3 +183,28 @@ async fn programs_get_no_page_whatever_they_accept() {
     let response = stage.send(asked(Method::GET, "/authorize", &[("accept", BROWSER)])).await;
     assert_eq!(content_type(&response), HTML, "control");
 }
+
+/// A rule of the listener is for APIs.
+#[tokio::test(flavor = "multi_thread")]
+async fn fapi2_as_32_no_script_of_another_origin_reads_a_refusal_that_a_browser_shows() {
+    const APP: &str = "https://app.example";
+    let rule =
+        |scene: Scene| scene.replace("admin: {", &format!("    cors: {{ allowed_origins: [\"{APP}\"] }}\nadmin: {{"));
+    let stage = Stage::in_scene(|section| section, rule).await;
+    let preflight = [("origin", APP), ("access-control-request-method", "GET")];
+    let posted = [("origin", APP), ("access-control-request-method", "POST")];
+    for (what, method, target, fields, code, granted) in [
+        ("an API", Method::GET, "/accounts/1001", &[("origin", APP)][..], "credentials_missing", true), // control
+        ("the token endpoint", Method::POST, "/token", &[("origin", APP)], "parameter_malformed", true), // control
+        ("a preflight for it", Method::OPTIONS, "/token", &posted, "ok", true),                         // control
+        ("the authorization endpoint", Method::GET, "/authorize", &[("origin", APP)], "par_required", false),
+        ("a page", Method::DELETE, "/login/1", &[("origin", APP)], "method_not_allowed", false),
+        ("a preflight for that", Method::OPTIONS, "/authorize", &preflight, "method_not_allowed", false),
+        ("a preflight for a page", Method::OPTIONS, "/login/1", &posted, "method_not_allowed", false),
+    ] {
+        let response = stage.send(asked(method, target, fields)).await;
+        assert_eq!(stage.code(&response), code, "{what}: {response:?}");
+        let mut fields = response.headers().keys().filter(|name| name.as_str().starts_with("access-control-"));
+        assert_eq!(fields.next().is_some(), granted, "{what}: {response:?}");
+    }
+}

@@ -163,6 +163,12 @@ impl Route {
         self.endpoint().is_some_and(|(_, endpoint)| endpoint.is_for_browsers())
     }
 
+    /// Its CORS rule, or else the usual one. There is none where a browser shows its answers: no script of another origin reads those
+    /// (FAPI 2.0 §5.2.3).
+    pub fn cors_or<'c>(&'c self, usual: Option<&'c Cors>) -> Option<&'c Cors> {
+        self.cors.as_deref().or(usual).filter(|_| !self.is_for_browsers())
+    }
+
     /// Whether it is for this host, which is written as that of an [`Origin`].
     pub fn answers_for(&self, host: &str) -> bool {
         self.hosts.is_empty() || self.hosts.iter().any(|named| **named == *host)
