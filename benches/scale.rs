@@ -18,7 +18,7 @@ fn scale(criterion: &mut Criterion) {
     let stage = |more| runtime.block_on(Stage::set_with(more));
     let mut group = criterion.benchmark_group("routes");
     for routes in [10, 100, 1000, 10_000] {
-        let stage = stage(More { routes, issuers: 0 });
+        let stage = stage(More { routes, ..More::default() });
         let bearer = format!("Bearer {}", stage.token());
         let last = stage.sent(&format!("/more/{}/a/items/b/c", routes - 1), &bearer, None);
         group.bench_function(BenchmarkId::from_parameter(routes), |bencher| {
@@ -29,7 +29,7 @@ fn scale(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("issuers");
     for issuers in [1, 10, 100] {
-        let stage = stage(More { routes: 0, issuers });
+        let stage = stage(More { issuers, ..More::default() });
         let issuer = format!("https://as-{}.bank.example", issuers - 1);
         let token = stage.issuer.token(stage.now).claim("iss", issuer).bound_to_certificate(&stage.client);
         let token = token.sign(stage.issuer.key(KeyKind::Es256));

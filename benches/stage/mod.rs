@@ -25,7 +25,7 @@ use http::{Request, Version};
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
 use sandbox::pki::{Authority, Credential};
 use sandbox::tokens::{KeyKind, SigningKey};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 /// The gateway, and who sends it requests.
@@ -35,8 +35,8 @@ pub(crate) struct Stage {
     pub(crate) client: Credential,
     /// When tokens are made and judged.
     pub(crate) now: u64,
-    origins: Origins,
-    peer: Peer,
+    pub(crate) origins: Origins,
+    pub(crate) peer: Peer,
 }
 
 /// A request, and its head as it was sent.
@@ -46,12 +46,14 @@ pub(crate) struct Sent {
 }
 
 /// How much there is beside what the requests need.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct More {
     /// Routes with paths of their own, `/more/0/*/items/**` and so on.
     pub(crate) routes: usize,
     /// Issuers with identifiers of their own and the same keys.
     pub(crate) issuers: usize,
+    /// The metadata of clients of an authorization server at the origin of the routes; without any, there is none.
+    pub(crate) clients: Vec<Value>,
 }
 
 impl Stage {
@@ -98,6 +100,11 @@ impl Stage {
         for (name, routes) in included.iter().zip(routes.chunks(5000)) {
             write(&folder, name, &format!("routes:\n{}", routes.concat()));
         }
+        let server = if more.clients.is_empty() { "" } else { SERVER };
+        std::fs::create_dir_all(folder.join("clients")).expect("a folder");
+        for (number, client) in more.clients.iter().enumerate() {
+            write(&folder, &format!("clients/{number}.json"), &client.to_string());
+        }
         let include = if included.is_empty() { String::new() } else { format!("include: [{}]", included.join(", ")) };
         write(
             &folder,
@@ -141,7 +148,7 @@ routes:
         - {{ type: location, locations: ["https://api.bank.example/required"], privileges: [holder] }}
       authentication: {{ acr: ["urn:bank:loa3"], max_age: 1h }}
   - {{ name: any, path: /any/**, methods: [GET], scopes: [accounts], issuers: [bank{all}], upstream: accounts }}
-{include}
+{server}{include}
 "#,
                 issuer.issuer(),
                 audience
@@ -160,12 +167,12 @@ routes:
         let now = now();
         let gateway = Gateway {
             authorization_servers: AuthorizationServers::new(
-                Vec::new(),
+                config.authorization_servers,
                 &[],
                 &Clock::from_fn(move || Duration::from_secs(now)),
                 None,
             )
-            .expect("there is none"),
+            .expect("an authorization server, or none"),
             routes: config.routes,
             metadata: config.metadata,
             errors: config.errors,
@@ -253,6 +260,14 @@ routes:
         }
     }
 }
+
+const SERVER: &str = "authorization_servers:
+  - name: as
+    issuer: https://api.bank.example
+    upstream: accounts
+    endpoints: { pushed_authorization_request: /par, authorization: /authorize, token: /token }
+    clients: { directory: clients }
+";
 
 fn write(folder: &Path, name: &str, text: &str) {
     std::fs::write(folder.join(name), text).expect("a temporary file");

@@ -140,6 +140,11 @@ pub(super) fn is_https_url(text: &str) -> bool {
     !text.contains('#') && Uri::read(text).is_ok_and(|uri| uri.kind == Kind::Https)
 }
 
+/// Whether a text is the URL of a page over http.
+pub(super) fn is_http_url(text: &str) -> bool {
+    Uri::read(text).is_ok_and(|uri| uri.kind == Kind::Http)
+}
+
 /// The parts of a URI in which a redirect can be told from another.
 struct Uri<'u> {
     scheme: &'u str,

@@ -12,9 +12,11 @@ use serde_json::{Map, Value};
 
 use super::certificate::PeerCertificate;
 use super::client::{
-    CERTIFICATE_BOUND, ClientErrors, ClientFault, ClientKeys, ClientMetadata, DPOP_BOUND, Reader, SIGNED_REQUESTS,
+    CERTIFICATE_BOUND, ClientErrors, ClientFault, ClientKeys, ClientMetadata, DPOP_BOUND, MAX_ENTRIES, Reader,
+    SIGNED_REQUESTS,
 };
 use super::grant_type::AUTHORIZATION_CODE;
+use super::redirect_uri::{ApplicationType, RedirectUri, is_http_url, is_https_url};
 use super::rules::{Rules, ServerProfile};
 use super::software_statement::{SoftwareStatement, SoftwareStatementError, StatementRules};
 use crate::UnixTime;
@@ -23,7 +25,7 @@ use crate::jose::claims::{CLOCK_SKEW, numeric_date};
 use crate::jose::json::parse_object;
 use crate::jose::jws::{Jws, NotVerified};
 use crate::jose::keys::{Algorithm, KeySet};
-use crate::text::{Names, printable, shown_text};
+use crate::text::{Names, printable, shown_text, shown_value};
 
 /// The largest request, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -226,6 +228,7 @@ impl Registration {
                 reader.fail(member, ClientFault::EncryptionRefused);
             }
         }
+        judge_urls(members, &mut reader);
         let is_set = |reader: &Reader<'_>, member| reader.value(member) == Some(&Value::Bool(true));
         if rules.sender_constrained && !is_set(&reader, DPOP_BOUND) && !is_set(&reader, CERTIFICATE_BOUND) {
             reader.fail(CERTIFICATE_BOUND, ClientFault::Unbound);
@@ -265,6 +268,39 @@ fn response_types(reader: &mut Reader<'_>, profile: ServerProfile, has_codes: bo
         reader.fail(MEMBER, refused);
     }
     found.into_iter().map(Box::from).collect()
+}
+
+/// Judges the other URLs of a client. What the server calls, or sends a browser to, is https: with http, whoever is in between answers
+/// in the client's place, and a server that calls what it is told is led to where nobody else gets. What it shows as a link is a page:
+/// another scheme, such as `javascript:`, is a script on the page of the server.
+fn judge_urls(members: &Map<String, Value>, reader: &mut Reader<'_>) {
+    let is_https = |value: &Value| value.as_str().is_some_and(is_https_url);
+    let are = |value: &Value, each: &dyn Fn(&Value) -> bool| {
+        value.as_array().is_some_and(|urls| urls.len() <= MAX_ENTRIES && urls.iter().all(each))
+    };
+    let application = match members.get("application_type").and_then(Value::as_str) {
+        Some("native") => ApplicationType::Native,
+        Some(_) | None => ApplicationType::Web,
+    };
+    let leads_back = |value: &Value| value.as_str().is_some_and(|uri| RedirectUri::parse(uri, application).is_ok());
+    let is_page = |value: &Value| is_https(value) || value.as_str().is_some_and(is_http_url);
+    for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
+        // RFC 7591 §2.2: what people read may be there in several languages.
+        let plain = name.split_once('#').map_or(name.as_str(), |(plain, _)| plain);
+        let find = |known: &[&'static str]| known.iter().find(|known| **known == plain).copied();
+        let refused = match (find(&CALLED), find(&SHOWN), plain) {
+            (Some(member), ..) if !is_https(value) => Some((member, "an https URL")),
+            (_, Some(member), _) if !is_page(value) => Some((member, "the https URL of a page")),
+            (.., REQUEST_URIS) if !are(value, &is_https) => Some((REQUEST_URIS, "a list of at most 100 https URLs")),
+            (.., AFTER_LOGOUT) if !are(value, &leads_back) => {
+                Some((AFTER_LOGOUT, "a list of at most 100 URIs that could be redirect URIs"))
+            }
+            (..) => None,
+        };
+        if let Some((member, expected)) = refused {
+            reader.fail(member, ClientFault::Kind { found: shown_value(Some(value)), expected });
+        }
+    }
 }
 
 fn jwt_invalid(why: impl Into<Box<str>>) -> RegistrationError {
@@ -347,6 +383,25 @@ const SIGNED: [&str; 4] = [
     "introspection_signed_response_alg",
     "backchannel_authentication_request_signing_alg",
 ];
+
+/// What the server calls, or sends a browser to (OpenID Connect Dynamic Client Registration 1.0 §2, Back-Channel Logout 1.0 §2.2,
+/// Front-Channel Logout 1.0 §2, CIBA Core 1.0 §4).
+const CALLED: [&str; 5] = [
+    "sector_identifier_uri",
+    "initiate_login_uri",
+    "backchannel_logout_uri",
+    "frontchannel_logout_uri",
+    "backchannel_client_notification_endpoint",
+];
+
+/// OpenID Connect Dynamic Client Registration 1.0 §2.
+const REQUEST_URIS: &str = "request_uris";
+
+/// OpenID Connect RP-Initiated Logout 1.0 §3.1.
+const AFTER_LOGOUT: &str = "post_logout_redirect_uris";
+
+/// What it shows (RFC 7591 §2).
+const SHOWN: [&str; 4] = ["client_uri", "logo_uri", "policy_uri", "tos_uri"];
 
 /// Those that name how keys of encrypted ones are encrypted.
 const ENCRYPTED: [&str; 5] = [
@@ -431,6 +486,49 @@ mod tests {
         }
         assert_eq!(fault(judge(&json!({ "jwks_uri": null }))).0, "jwks");
         assert_eq!(fault(judge(&json!({ "jwks": { "keys": [] } }))), ("jwks", ClientFault::KeysTwice));
+    }
+
+    #[test]
+    fn urls_are_called_over_tls_and_shown_as_pages() {
+        let mut good = json!({ "client_uri#de": "https://client.example/de", "tos_uri": null });
+        for member in CALLED.iter().chain(&SHOWN) {
+            good[*member] = json!("https://client.example/a?b=c");
+        }
+        for member in [REQUEST_URIS, AFTER_LOGOUT] {
+            good[member] = json!(["https://client.example/1", "https://client.example/2"]);
+        }
+        let native = json!({
+            "application_type": "native", "redirect_uris": ["com.example.app:/cb"], AFTER_LOGOUT: ["com.example.app:/out"],
+        });
+        assert!(judge(&native).is_ok(), "control: {:?}", judge(&native).err());
+        good["logo_uri"] = json!("http://client.example/logo.png");
+        assert!(judge(&good).is_ok(), "control");
+        let kind = |member: &str, value: Value| {
+            let (found, fault) = fault(judge(&json!({ member: value })));
+            assert!(matches!(fault, ClientFault::Kind { .. }), "{member}: {fault:?}");
+            found
+        };
+        for member in CALLED {
+            for wrong in ["http://client.example/a", "http://169.254.169.254/latest", "file:///etc/passwd", "a", ""] {
+                assert_eq!(kind(member, json!(wrong)), member, "{wrong}");
+            }
+        }
+        for member in [REQUEST_URIS, AFTER_LOGOUT] {
+            for wrong in [json!(["http://client.example/a"]), json!("https://client.example/a"), json!([1])] {
+                assert_eq!(kind(member, wrong.clone()), member, "{wrong}");
+            }
+        }
+        for member in SHOWN {
+            for wrong in [
+                "javascript:alert(1)",
+                "data:text/html,x",
+                "//client.example",
+                "JavaScript://client.example/%0aalert(1)",
+            ] {
+                assert_eq!(kind(member, json!(wrong)), member, "{wrong}");
+            }
+        }
+        assert_eq!(kind("client_uri#fr", json!("javascript:alert(1)")), "client_uri");
     }
 
     #[test]
