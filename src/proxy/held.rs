@@ -4,6 +4,8 @@
 //! back. So the gateway has these exchanges itself, on connections of Pingora's: the request is a form or a registration that was read
 //! already, or has no body, and the answer is small.
 
+use std::future::{Future, poll_fn};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -81,19 +83,20 @@ impl Proxy {
             }
             Err(error) => Err(error),
         };
-        // In a separate task: a server that reads nothing holds up nobody's answer.
         let (connector, used, sound) = (self.connector.clone(), peer.clone(), answer.is_ok());
-        drop(tokio::spawn(async move {
-            let idle = used.options.idle_timeout;
-            let ending = async {
-                if sound {
-                    connector.release_http_session(server, &*used, idle).await;
-                } else {
-                    server.shutdown().await;
-                }
-            };
-            timeout(LONGEST_ENDING, ending).await
-        }));
+        let mut ending = Box::pin(async move {
+            if sound {
+                let idle = used.options.idle_timeout;
+                connector.release_http_session(server, &*used, idle).await;
+            } else {
+                server.shutdown().await;
+            }
+        });
+        // A connection that is kept is so at once. A server that reads nothing holds up nobody's answer: what has to be waited for is
+        // waited for in a task of its own.
+        if poll_fn(|context| Poll::Ready(ending.as_mut().poll(context).is_pending())).await {
+            drop(tokio::spawn(timeout(LONGEST_ENDING, ending)));
+        }
         context.response_done = sound;
         match answer {
             Err(error) if *error.esource() == ErrorSource::Downstream => Err(error),
