@@ -18,7 +18,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use fapi_gateway::clock::Clock;
-use form_urlencoded::Serializer;
 use http::{Request, Response};
 use reqwest::redirect::Policy;
 use sandbox::pki::{Authority, Credential, self_signed};
@@ -26,6 +25,7 @@ use sandbox::tokens::{KeyKind, Proof, SigningKey};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::form::{FORM, Form, get, text};
 use crate::support::client::{self, Client};
 use crate::support::node::{Script, installed};
 use crate::support::{DEADLINE, Folder, Running, Scene, free_ports, python, remember};
@@ -837,25 +837,7 @@ fn extend(document: &mut Value, members: Value) {
     document.extend(members);
 }
 
-/// A form, or a query.
-#[derive(Clone, Default)]
-struct Form(Vec<(&'static str, String)>);
-
 impl Form {
-    fn without(mut self, name: &str) -> Self {
-        self.0.retain(|(known, _)| *known != name);
-        self
-    }
-
-    fn with(self, name: &'static str, value: &str) -> Self {
-        self.without(name).and(name, value)
-    }
-
-    fn and(mut self, name: &'static str, value: &str) -> Self {
-        self.0.push((name, value.to_owned()));
-        self
-    }
-
     /// With another assertion of this client.
     fn signed(self, stage: &Stage, client: &'static str, change: impl FnOnce(&mut Value)) -> Self {
         let now = client::now();
@@ -867,24 +849,6 @@ impl Form {
         let assertion = key.sign(&json!({ "alg": key.kind().algorithm(), "kid": key.kid() }), &claims);
         self.with("client_assertion", &remember(assertion))
     }
-
-    fn encoded(&self) -> String {
-        Serializer::new(String::new()).extend_pairs(&self.0).finish()
-    }
-
-    fn post(&self, url: &str) -> Request<Bytes> {
-        Request::post(url).header("content-type", FORM).body(self.encoded().into()).expect("a request")
-    }
-}
-
-const FORM: &str = "application/x-www-form-urlencoded";
-
-fn get(url: &str) -> Request<Bytes> {
-    Request::get(url).body(Bytes::new()).expect("a request")
-}
-
-fn text(response: &Response<Bytes>) -> String {
-    String::from_utf8_lossy(response.body()).into_owned()
 }
 
 /// The elements of a list in an order that does not matter, or else the value.

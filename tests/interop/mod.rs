@@ -3,6 +3,7 @@
 mod authorization_server;
 mod collector;
 mod dpop_client;
+mod form;
 mod glewlwyd;
 mod guarded;
 mod haproxy;
