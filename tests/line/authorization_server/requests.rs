@@ -152,6 +152,32 @@ async fn what_breaks_the_profile_never_reaches_the_server() {
     assert_eq!(stage.server.take().len(), 0);
 }
 
+/// A login and a consent that are a script call the server in whatever way it has for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_is_called_with_any_method_and_an_endpoint_with_its_own() {
+    let stage = Stage::set().await;
+    let (passes, refused) = (("ok", 200), ("method_not_allowed", 405));
+    for (path, method, expected) in [
+        ("/login/1", "GET", passes),
+        ("/login/1", "POST", passes),
+        ("/login/1", "PUT", passes),
+        ("/login/1", "PATCH", passes),
+        ("/login/1", "DELETE", passes),
+        ("/login/1", "OPTIONS", refused),
+        ("/login/1", "BREW", refused),
+        ("/authorize", "PUT", refused),
+        ("/authorize", "POST", refused),
+        ("/par", "PUT", refused),
+        ("/token", "DELETE", refused),
+    ] {
+        let request = Request::builder().method(method).uri(format!("{ORIGIN}{path}"));
+        let response = stage.send(request.body(Bytes::new()).expect("a request")).await;
+        let code = stage.code(&response);
+        assert_eq!((&*code, response.status().as_u16()), expected, "{method} {path}");
+        assert_eq!(stage.server.take().len(), usize::from(expected == passes), "{method} {path}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_request_proves_who_asks_and_what_to_bind_to() {
     let stage = Stage::set().await;

@@ -163,7 +163,10 @@ pub(super) fn route(
     let EndpointPath { endpoint, pattern, .. } = path;
     let (form, registers) = (endpoint.authenticates_clients(), *endpoint == Endpoint::Registration);
     let methods = match endpoint {
-        Endpoint::Page => vec![Method::GET, Method::HEAD, Method::POST],
+        // Pages in script are written against an interface of the server's own, in which consent can be a PUT.
+        Endpoint::Page => {
+            vec![Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE]
+        }
         Endpoint::Authorization => vec![Method::GET],
         Endpoint::Jwks => vec![Method::GET, Method::HEAD],
         Endpoint::Metadata => vec![Method::GET],
