@@ -4,10 +4,8 @@
 //! Needs glewlwyd, sqlite3 and node; without them the test fails. Of what docs/authorization-servers.md says about
 //! Glewlwyd, this is where it was seen.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Stdio};
-use std::sync::mpsc;
+mod guarded;
+mod server;
 
 use http::Request;
 use sandbox::accounts::AccountsApi;
@@ -15,17 +13,12 @@ use sandbox::pki::{Authority, Credential};
 use sandbox::tokens::{KeyKind, Proof, SigningKey};
 use serde_json::{Value, json};
 
+use self::server::Server;
 use crate::support::client::{self, Client};
 use crate::support::node::Script;
-use crate::support::tools::tool;
-use crate::support::{
-    DEADLINE, Folder, ORIGIN, Running, Scene, TestClock, dpop_request, free_ports, remember, request,
-};
+use crate::support::{ORIGIN, Running, Scene, TestClock, dpop_request, free_ports, remember, request};
 
 const API: &str = "https://api.bank.example";
-/// What Debian's package fills a new database with, the administrator included.
-const DATABASE: &str = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3";
-const PASSWORD: &str = "password";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn access_tokens_of_glewlwyd_come_through_and_nothing_else_that_it_issues() {
@@ -51,55 +44,22 @@ struct Stage {
     gateway: Running,
     clock: TestClock,
     _server: Server,
-    _folder: Folder,
 }
 
 impl Stage {
     async fn set(kind: KeyKind) -> Self {
-        let (authority, folder) = (Authority::new("Test CA"), Folder::new());
-        let write = |name: &str, text: &str| folder.write(name, text).to_str().expect("a plain path").to_owned();
-        let ca = write("ca.pem", &authority.pem());
-        let server = authority.server(&["localhost", "127.0.0.1"]);
-        let (chain, key) = (write("server.pem", &server.certificate_pem()), write("key.pem", &server.key_pem()));
+        let authority = Authority::new("Test CA");
         let port = free_ports(1)[0];
-        let configuration = format!(
-            r#"port={port}
-bind_address="127.0.0.1"
-external_url="https://localhost:{port}"
-api_prefix="api"
-log_mode="console"
-log_level="INFO"
-cookie_secure=1
-admin_scope="g_admin"
-profile_scope="g_profile"
-user_module_path="/usr/lib/glewlwyd/user"
-client_module_path="/usr/lib/glewlwyd/client"
-user_auth_scheme_module_path="/usr/lib/glewlwyd/scheme"
-plugin_module_path="/usr/lib/glewlwyd/plugin"
-use_secure_connection=true
-secure_connection_key_file="{key}"
-secure_connection_pem_file="{chain}"
-secure_connection_ca_file="{ca}"
-hash_algorithm="SHA512"
-database={{ type="sqlite3"; path="{database}"; }};
-"#,
-            database = folder.path().join("glewlwyd.db").display()
-        );
-        let server = Server::start(&folder, &configuration);
+        let server = Server::start(&authority, port, &format!("https://localhost:{port}"));
         let certificate = authority.client("client-1");
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/glewlwyd/client.mjs");
-        std::fs::copy(source, folder.path().join("client.mjs")).expect("the script");
-        let configuration = json!({
-            "origin": format!("https://localhost:{port}"),
-            "password": PASSWORD,
-            "certificate": write("client.pem", &certificate.certificate_pem()),
-            "private_key": write("client-key.pem", &certificate.key_pem()),
+        let mut script = server.script(json!({
+            "certificate": certificate.certificate_pem(),
+            "private_key": certificate.key_pem(),
             "key": SigningKey::generate(kind, "one").private_key_pem(),
             "algorithm": kind.algorithm(),
             "resource": API,
-        });
-        let mut script = Script::start(&folder, "client.mjs", &[&configuration.to_string()], Path::new(&ca));
-        let configured = script.ask(&json!({ "do": "configure" }));
+        }));
+        let configured = script.ask(&json!({ "do": "configure", "plugin": { "client-cert-source": "TLS" } }));
         let issuer = configured["issuer"].as_str().unwrap_or_else(|| panic!("{configured}")).to_owned();
 
         let accounts = AccountsApi::start(None, None).expect("the accounts API starts");
@@ -111,18 +71,7 @@ database={{ type="sqlite3"; path="{database}"; }};
         gateway.ready().await;
         clock.catch_up();
         let holder = SigningKey::generate(KeyKind::Es256, "proof");
-        Self {
-            script,
-            issuer,
-            authority,
-            certificate,
-            holder,
-            accounts,
-            gateway,
-            clock,
-            _server: server,
-            _folder: folder,
-        }
+        Self { script, issuer, authority, certificate, holder, accounts, gateway, clock, _server: server }
     }
 
     async fn tokens_of(&mut self, name: &str, grant: &str) {
@@ -202,42 +151,6 @@ database={{ type="sqlite3"; path="{database}"; }};
         let code = record["code"].as_str().expect("a code").to_owned();
         assert_eq!(self.accounts.server().heads() - before, usize::from(code == "ok"), "{record}");
         code
-    }
-}
-
-/// Glewlwyd itself. It is stopped when the value is dropped, whatever the test did.
-struct Server(Child);
-
-impl Server {
-    /// Returns once it listens.
-    fn start(folder: &Folder, configuration: &str) -> Self {
-        let tables = std::fs::File::open(DATABASE).unwrap_or_else(|error| panic!("{DATABASE}: {error}"));
-        let filled = tool("sqlite3").arg(folder.path().join("glewlwyd.db")).stdin(tables).status();
-        assert!(filled.expect("sqlite3 runs").success());
-        let path = folder.write("glewlwyd.conf", configuration);
-        let mut glewlwyd = tool("glewlwyd");
-        glewlwyd.arg(format!("--config-file={}", path.display())).stdin(Stdio::null());
-        let mut child = glewlwyd.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("glewlwyd runs");
-        let log = BufReader::new(child.stdout.take().expect("piped"));
-        let (started, listens) = mpsc::channel();
-        // Reads the log to its end, so that the server never waits for a reader.
-        std::thread::spawn(move || {
-            for line in log.lines().map_while(Result::ok) {
-                if line.contains("Glewlwyd started on port") {
-                    let _ = started.send(());
-                }
-            }
-        });
-        let server = Self(child);
-        listens.recv_timeout(DEADLINE).expect("glewlwyd listens");
-        server
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

@@ -5,15 +5,18 @@
 //
 // The configuration is JSON:
 //
-//   origin                     where glewlwyd listens, https
+//   at                         where glewlwyd listens, https
+//   origin                     where the world finds it
 //   password                   of its administrator
-//   certificate, private_key   PEM files of mtls-client, CN=client-1
+//   certificate, private_key   of mtls-client, CN=client-1, as PEM; only for the commands that ask for tokens
 //   key, algorithm             a private key as PEM, which signs tokens, and how
 //   resource                   the resource indicator of the API
 //
 // Reads commands, one line of JSON each, and answers each with a line:
 //
-//   {"do": "configure"}        the issuer
+//   {"do": "configure", "clients": [CLIENT], "consents": [ID], "plugin": {}}
+//                              the issuer, and name and password of the user; instead of its own clients, there are these,
+//                              to some of which the user has consented, and with other parameters of the OIDC plugin
 //   {"do": "code", "client": CLIENT, "resource": RESOURCE, "scope": SCOPE, "proofs": {"/par": PROOF, "/token": PROOF}}
 //   {"do": "client_credentials", ...}      the same; both answer with what the token endpoint says
 //   {"do": "introspect", "client": CLIENT, "token": TOKEN, "audience": AUDIENCE}
@@ -23,19 +26,18 @@
 // A failed command is answered with an `error`.
 
 import { createHash, createPrivateKey, generateKeyPairSync, randomBytes, randomUUID, sign } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { createInterface } from 'node:readline/promises';
 import { text } from 'node:stream/consumers';
 
 const configuration = JSON.parse(process.argv[2]);
-const { origin, resource } = configuration;
+const { at, origin, resource } = configuration;
 const key = { ...createPrivateKey(configuration.key).export({ format: 'jwk' }), kid: 'one', alg: configuration.algorithm };
 const say = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
-const api = `${origin}/api`;
-const issuer = `${api}/oidc`;
+const api = `${at}/api`;
+const issuer = `${origin}/api/oidc`;
 const callback = 'https://client.example/callback';
-const certificate = { cert: readFileSync(configuration.certificate), key: readFileSync(configuration.private_key) };
+const certificate = { cert: configuration.certificate, key: configuration.private_key };
 const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const user = { username: 'alice', password: randomUUID() };
 // For resource servers that introspect; glewlwyd knows no other way for them than a secret.
@@ -47,7 +49,7 @@ const clients = {
 };
 
 const commands = {
-  async configure() {
+  async configure({ clients: others, consents = Object.keys(clients), plugin = {} }) {
     const admin = await login('admin', configuration.password);
     const put = async (method, path, body) => {
       const { status, body: said } = await send(method, `${api}${path}`, { cookie: admin, json: body });
@@ -73,25 +75,7 @@ const commands = {
       authorization_type: ['code', 'client_credentials', 'refresh_token'],
       resource: [resource],
     };
-    await put('POST', '/client/', {
-      ...client,
-      client_id: 'dpop-client',
-      token_endpoint_auth_method: ['private_key_jwt'],
-      jwks: { keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'client', alg: 'ES256' }] },
-      dpop_bound_access_tokens: 'true',
-    });
-    await put('POST', '/client/', {
-      ...client,
-      client_id: 'mtls-client',
-      token_endpoint_auth_method: ['tls_client_auth'],
-      tls_client_auth_subject_dn: 'CN=client-1',
-    });
-    await put('POST', '/client/', {
-      ...client,
-      client_id: 'gateway',
-      token_endpoint_auth_method: ['client_secret_basic'],
-      client_secret: secret,
-    });
+    for (const one of others ?? own()) await put('POST', '/client/', { ...client, ...one });
     await put('POST', '/mod/plugin/', {
       module: 'oidc',
       name: 'oidc',
@@ -121,7 +105,6 @@ const commands = {
         'oauth-dpop-iat-duration': 60,
         'oauth-dpop-iat-gap-duration': 60,
         'oauth-dpop-dpop_bound_access_tokens-property': 'dpop_bound_access_tokens',
-        'client-cert-source': 'TLS',
         'resource-allowed': true,
         'resource-scope': {},
         'resource-client-property': 'resource',
@@ -131,16 +114,17 @@ const commands = {
         'oauth-fapi-allow-jarm': false,
         'oauth-fapi-add-s_hash': true,
         'oauth-fapi-verify-nbf': true,
+        ...plugin,
       },
     });
     // The user consents once.
     const alice = await login(user.username, user.password);
-    for (const name of Object.keys(clients)) {
+    for (const name of consents) {
       const scope = 'openid accounts payments';
       const { status } = await send('PUT', `${api}/auth/grant/${name}`, { cookie: alice, json: { scope } });
       if (status !== 200) throw new Error(`a grant is answered with ${status}`);
     }
-    return { issuer };
+    return { issuer, user };
   },
 
   async code({ client: name, resource, scope, proofs = {} }) {
@@ -208,6 +192,24 @@ for await (const line of createInterface({ input: process.stdin })) {
   } catch (error) {
     say({ do: command.do, error: error.message });
   }
+}
+
+// The clients of the commands, and one that introspects.
+function own() {
+  return [
+    {
+      client_id: 'dpop-client',
+      token_endpoint_auth_method: ['private_key_jwt'],
+      jwks: { keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'client', alg: 'ES256' }] },
+      dpop_bound_access_tokens: 'true',
+    },
+    {
+      client_id: 'mtls-client',
+      token_endpoint_auth_method: ['tls_client_auth'],
+      tls_client_auth_subject_dn: 'CN=client-1',
+    },
+    { client_id: 'gateway', token_endpoint_auth_method: ['client_secret_basic'], client_secret: secret },
+  ];
 }
 
 async function login(username, password) {

@@ -109,7 +109,7 @@ async fn fapi2_as_16_fapi2_as_29_a_person_is_shown_a_page_where_a_request_is_ref
         ("markup", Method::GET, "/authorize?client_id=%3Cscript%3Eattacker".to_owned(), "par_required", 400),
         ("nothing", Method::GET, "/authorize".to_owned(), "par_required", 400),
         ("a form", Method::POST, "/authorize".to_owned(), "method_not_allowed", 405),
-        ("another method of a page", Method::DELETE, "/login/1".to_owned(), "method_not_allowed", 405),
+        ("another method of a page", Method::OPTIONS, "/login/1".to_owned(), "method_not_allowed", 405),
     ] {
         stage.refuses(what, || asked(method.clone(), &target, &[]), code, status, NOT_ACCEPTED).await;
     }
@@ -198,7 +198,7 @@ async fn fapi2_as_32_no_script_of_another_origin_reads_a_refusal_that_a_browser_
         ("the token endpoint", Method::POST, "/token", &[("origin", APP)], "parameter_malformed", true), // control
         ("a preflight for it", Method::OPTIONS, "/token", &posted, "ok", true),                         // control
         ("the authorization endpoint", Method::GET, "/authorize", &[("origin", APP)], "par_required", false),
-        ("a page", Method::DELETE, "/login/1", &[("origin", APP)], "method_not_allowed", false),
+        ("a page", Method::OPTIONS, "/login/1", &[("origin", APP)], "method_not_allowed", false),
         ("a preflight for that", Method::OPTIONS, "/authorize", &preflight, "method_not_allowed", false),
         ("a preflight for a page", Method::OPTIONS, "/login/1", &posted, "method_not_allowed", false),
     ] {

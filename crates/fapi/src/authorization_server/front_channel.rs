@@ -88,6 +88,8 @@ mod tests {
         let refused = |query: &str| judged(query, OtherParameters::Refused).map_err(|error| error.code());
         let good = PushedReference { client_id: CLIENT.into(), request_uri: URI.into(), query: None };
         assert_eq!(refused(&form(GOOD)), Ok(good.clone()), "control");
+        // RFC 6749 §3.1: what has no value is omitted, and is how some servers mark that their own pages lead back.
+        assert_eq!(refused(&format!("{}&marked", form(GOOD))), Ok(good.clone()));
         let more = form(&[GOOD, &[("scope", "openid"), ("redirect_uri", "https://attacker.example")]].concat());
         assert_eq!(refused(&more), Err(Code::ParameterRefused));
         let dropped = judged(&more, OtherParameters::Dropped).unwrap();
