@@ -110,9 +110,8 @@ impl Gateway {
             let request = RegistrationRequest { form, body, certificate, now };
             return Ok(guard.authorize_registration(&request, &server.settings().registration)?);
         }
-        if guard.shadow(now).is_some() {
-            check_head(&guard, request, &target)?;
-        }
+        // In shadow it was let pass, and that may have ended since.
+        check_head(&guard, request, &target)?;
         let parameters = Parameters::parse(body).map_err(EndpointError::from)?;
         let claim = Claim::of(&parameters)?;
         let (endpoint, is_signed) = (guard.endpoint(), parameters.get("request").is_some());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::{Method, header};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::*;
@@ -222,6 +223,9 @@ async fn a_shadow_for_one_client_lets_no_other_pass() {
     // Nothing says whose it is.
     let nobody = changed(&changed(&stage.pushed(), "client_id", ""), "client_assertion", "");
     assert_eq!(stage.watched(posted("/par", &nobody, &[])).await.0["decision"], json!("reject"));
+    // Nobody frames a page, whosever it is.
+    let page = Request::get(format!("{ORIGIN}/login/1")).body(Bytes::new()).expect("a request");
+    assert!(stage.watched(page).await.1.headers().contains_key(header::X_FRAME_OPTIONS));
     // A page leads to a client of the shadow, or it is judged as ever.
     let get = || Request::get(format!("{ORIGIN}/login/1")).body(Bytes::new()).expect("a request");
     for (location, code) in [(CALLBACK, "ok"), ("https://attacker.example/", "answer_malformed")] {
@@ -239,6 +243,32 @@ async fn a_shadow_ends_with_its_day_and_without_a_reload() {
     assert_eq!(stage.watched(plain()).await.0["would_deny"], json!("pkce_plain"), "its last second");
     stage.world.clock.advance(1);
     assert_eq!(stage.watched(plain()).await.0["code"], json!("pkce_plain"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shadow_that_ends_while_a_body_comes_lets_no_head_pass() {
+    for is_form in [true, false] {
+        let stage = Stage::in_shadow("").await;
+        let end = (now() + 2 * DAY) / DAY * DAY + DAY;
+        stage.world.clock.advance(end - 1 - stage.world.clock.now());
+        let (body, id) = (form(&stage.pushed()), uuid::Uuid::new_v4());
+        let kind = if is_form { "application/x-www-form-urlencoded" } else { "text/plain" };
+        let head = format!(
+            "POST /par HTTP/1.1\r\nHost: localhost\r\nx-fapi-interaction-id: {id}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
+            body.len()
+        );
+        let mut stream = stage.client().raw_stream().await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 64];
+        let read = timeout(DEADLINE, stream.read(&mut answer)).await.expect("an answer").unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 100 "), "the body is asked for");
+        stage.world.clock.advance(1);
+        stream.write_all(body.as_bytes()).await.unwrap();
+        let record = stage.world.gateway.record(&id.to_string());
+        let code = if is_form { "ok" } else { "parameter_malformed" };
+        assert_eq!((&record["code"], &record["would_deny"]), (&json!(code), &Value::Null), "{record}");
+        assert_eq!(stage.server.take().len(), usize::from(is_form));
+    }
 }
 
 /// FAPI2-AS-07, FAPI2-AS-20
