@@ -139,6 +139,13 @@ impl Context {
         self.exchange.permit().is_some_and(Permit::is_in_shadow)
     }
 
+    /// Whether its authorization server is in shadow whoever asks.
+    pub(super) fn is_in_shadow_for_all(&self) -> bool {
+        let permit = self.exchange.permit().filter(|permit| permit.is_in_shadow());
+        let rules = permit.and_then(|permit| permit.route().endpoint()).map(|(rules, _)| rules);
+        rules.and_then(|rules| rules.shadow.as_ref()).is_some_and(|shadow| shadow.clients().is_empty())
+    }
+
     /// Notes why an answer would be withheld, and lets it pass, if its authorization server is in shadow.
     pub(super) fn pass_answer<T>(&mut self, cause: Cause, answer: T) -> Result<T, Cause> {
         let noted = self.exchange.permit().and_then(|permit| permit.noted(cause.code(), &cause));

@@ -55,8 +55,8 @@ impl Proxy {
             return Ok(());
         }
         add_rate_limits(context, response)?;
-        match (context.is_for_browsers(), context.is_in_shadow()) {
-            // Pages are as they were without the gateway.
+        match (context.is_for_browsers(), context.is_in_shadow_for_all()) {
+            // Pages are as they were without the gateway. Those of some clients cannot be told from the others.
             (true, true) => {}
             (true, false) => apply(browser_edits(&response.headers), response)?,
             (false, _) => self.add_cors(session, context, response)?,
