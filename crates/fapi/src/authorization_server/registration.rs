@@ -199,8 +199,14 @@ impl Registration {
         let mut reader = Reader::of(members);
         // Some libraries read names without regard to case, or in camel case.
         let folded = |name: &str| name.replace(['_', '-'], "").to_ascii_lowercase();
+        let judged = || {
+            let others = [&SIGNED[..], &ENCRYPTED, &CALLED, &SHOWN, &[REQUEST_URIS, AFTER_LOGOUT, "application_type"]];
+            JUDGED.iter().chain(others.into_iter().flatten())
+        };
         for name in members.keys() {
-            if let Some(meant) = JUDGED.iter().find(|known| **known != name && folded(known) == folded(name)) {
+            // RFC 7591 §2.2: what comes after `#` is a language.
+            let plain = name.split_once('#').map_or(name.as_str(), |(plain, _)| plain);
+            if let Some(meant) = judged().find(|known| **known != plain && folded(known) == folded(plain)) {
                 reader.fail(meant, ClientFault::Disguised { found: shown_text(name) });
             }
         }
@@ -282,6 +288,9 @@ fn judge_urls(members: &Map<String, Value>, reader: &mut Reader<'_>) {
         Some("native") => ApplicationType::Native,
         Some(_) | None => ApplicationType::Web,
     };
+    // A fragment is the hash of what is there.
+    let is_request =
+        |value: &Value| value.as_str().is_some_and(|url| is_https_url(url.split_once('#').map_or(url, |(url, _)| url)));
     let leads_back = |value: &Value| value.as_str().is_some_and(|uri| RedirectUri::parse(uri, application).is_ok());
     let is_page = |value: &Value| is_https(value) || value.as_str().is_some_and(is_http_url);
     for (name, value) in members.iter().filter(|(_, value)| !value.is_null()) {
@@ -291,7 +300,7 @@ fn judge_urls(members: &Map<String, Value>, reader: &mut Reader<'_>) {
         let refused = match (find(&CALLED), find(&SHOWN), plain) {
             (Some(member), ..) if !is_https(value) => Some((member, "an https URL")),
             (_, Some(member), _) if !is_page(value) => Some((member, "the https URL of a page")),
-            (.., REQUEST_URIS) if !are(value, &is_https) => Some((REQUEST_URIS, "a list of at most 100 https URLs")),
+            (.., REQUEST_URIS) if !are(value, &is_request) => Some((REQUEST_URIS, "a list of at most 100 https URLs")),
             (.., AFTER_LOGOUT) if !are(value, &leads_back) => {
                 Some((AFTER_LOGOUT, "a list of at most 100 URIs that could be redirect URIs"))
             }
@@ -529,6 +538,20 @@ mod tests {
             }
         }
         assert_eq!(kind("client_uri#fr", json!("javascript:alert(1)")), "client_uri");
+        // OpenID Connect Dynamic Client Registration 1.0 §2: a fragment is the hash of what is there.
+        assert!(judge(&json!({ REQUEST_URIS: ["https://client.example/1#hash"] })).is_ok());
+        for (name, meant) in [
+            ("clientUri", "client_uri"),
+            ("LOGO_URI", "logo_uri"),
+            ("tos-uri#de", "tos_uri"),
+            ("sectorIdentifierUri", "sector_identifier_uri"),
+            ("requestUris", REQUEST_URIS),
+            ("Id_Token_Signed_Response_Alg", "id_token_signed_response_alg"),
+            ("applicationType", "application_type"),
+        ] {
+            let (member, fault) = fault(judge(&json!({ name: "x" })));
+            assert!(member == meant && matches!(fault, ClientFault::Disguised { .. }), "{name}: {fault:?}");
+        }
     }
 
     #[test]
