@@ -617,6 +617,8 @@ mod tests {
             assert!(matches!(sent(content, false), Err(AnswerError::ResponseIssuer { .. })), "{content}"); // control
             let other = format!("{content}&iss=https%3A%2F%2Fevil.example");
             assert!(matches!(sent(&other, true), Err(AnswerError::ResponseIssuer { .. })), "{content}");
+            let disguised = format!("{content}&Iss=https%3A%2F%2Fevil.example");
+            assert!(matches!(sent(&disguised, true), Err(AnswerError::Parameters(_))), "{content}");
         }
         assert!(matches!(sent("?state=s", true), Err(AnswerError::ResponseMalformed { .. })));
     }

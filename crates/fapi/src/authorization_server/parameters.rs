@@ -153,6 +153,7 @@ const KNOWN: &[&str] = &[
     "code_verifier",
     "dpop_jkt",
     "grant_type",
+    "iss",
     "nonce",
     "password",
     "redirect_uri",
