@@ -72,6 +72,10 @@ impl Build<'_> {
             return Some(None);
         };
         let at = at.key("endpoints").key("userinfo");
+        if path.contains(['*', '{']) {
+            self.problem(&at, ONE_PATH);
+            return None;
+        }
         if !protects(routes, path) && !self.report.lost_under(&KeyPath::of("routes")) {
             let problem = format!(
                 "no route protects `{path}`; add one to `routes` with this path and `scopes: [openid]`, or remove the key"
@@ -138,7 +142,7 @@ impl Build<'_> {
 
     fn endpoint_pattern(&mut self, at: &KeyPath, path: &str, wildcards: bool) -> Option<Pattern> {
         if !wildcards && path.contains(['*', '{']) {
-            self.problem(at, "an endpoint is one path; write it without `*` and `{…}`");
+            self.problem(at, ONE_PATH);
             return None;
         }
         Pattern::parse(path).map_err(|error| self.problem(at, error.to_string())).ok()
@@ -220,6 +224,8 @@ const OPENID_METADATA: &str = "/.well-known/openid-configuration";
 
 /// The largest form or registration, in bytes: what is read before the decision has to be forwarded.
 const LARGEST_FORM: u64 = 64 * 1024;
+
+const ONE_PATH: &str = "an endpoint is one path; write it without `*` and `{…}`";
 
 /// Whether a route with exactly this path needs a token.
 fn protects(routes: &[file::Route], path: &str) -> bool {
