@@ -13,6 +13,7 @@ use fapi::authorization_server::{AnswerError, JudgedRequest, ServerProfile, Unkn
 use fapi::jose::keys::{Algorithm, KeySet};
 use fapi::rejection::Cause;
 use fapi::sha256;
+use fapi::text::sole_value;
 use http::{HeaderMap, StatusCode, header};
 
 use super::AuthorizationServer;
@@ -142,10 +143,13 @@ impl AuthorizationServer {
     }
 
     /// Whether the server is in shadow for a client that an answer leads to, or for all.
-    pub fn is_shadow_of(&self, headers: &HeaderMap) -> bool {
+    pub fn is_shadow_of(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         let settings = self.settings();
         let Some(shadow) = &settings.rules.shadow else { return false };
-        let location = headers.get(header::LOCATION).and_then(|location| location.to_str().ok());
+        // What leads elsewhere too is nobody's.
+        let is_redirect = status.is_redirection() && !headers.contains_key(header::REFRESH);
+        let location = sole_value(headers, header::LOCATION).filter(|_| is_redirect);
+        let location = location.and_then(|location| location.to_str().ok());
         let uri = location.and_then(|location| location.split(['?', '#']).next()).unwrap_or_default();
         shadow.clients().is_empty() || shadow.clients().iter().any(|client| settings.clients.leads_to(client, uri))
     }

@@ -172,7 +172,9 @@ impl AuthorizationServer {
         let Some(client) = self.registry(endpoint).0.get(&id) else {
             // A server that reads ids without regard to case would take it for the registered one.
             let resembles = self.settings.clients.iter().any(|client| client.id().eq_ignore_ascii_case(id.trim()));
-            let is_refused = rules.unknown_clients == UnknownClients::Refused || resembles;
+            // It is remembered with what the client pushes.
+            let is_long = id.len() > LONGEST_ID;
+            let is_refused = rules.unknown_clients == UnknownClients::Refused || resembles || is_long;
             if endpoint == Endpoint::Introspection || is_refused {
                 let role = if endpoint == Endpoint::Introspection { "resource server" } else { "client" };
                 return Err(EndpointError::ClientUnknown { role, id: shown_text(&id) }.into());
@@ -275,3 +277,6 @@ impl AuthorizationServer {
         }
     }
 }
+
+/// The longest id of a client that is not registered here, in bytes: that of one which is.
+const LONGEST_ID: usize = 256;

@@ -5,7 +5,7 @@ use fapi::authorization_server::authentication::Claim;
 use fapi::authorization_server::certificate::PeerCertificate;
 use fapi::authorization_server::parameters::Parameters;
 use fapi::authorization_server::registration::RegistrationRequest;
-use fapi::authorization_server::{Endpoint, EndpointError, FormRequest, form, front_channel};
+use fapi::authorization_server::{Endpoint, EndpointError, FormRequest, claimed, form, front_channel};
 use fapi::credentials::Proofs;
 use fapi::dpop::{DpopError, FirstUse, ProofContext, SignedProof};
 use fapi::permit::{Authorized, EndpointGuard, Judged};
@@ -35,28 +35,32 @@ impl Gateway {
             Err(guard) => guard,
         };
         if guard.endpoint() == Endpoint::Authorization {
-            let judged = self.authorization(guard.clone(), target, now, seen).await;
+            let mut owner = None;
+            let judged = self.authorization(guard.clone(), target, now, seen, &mut owner).await;
             return judged
                 .or_else(|cause| {
-                    let client = front_channel::claimed_client(target.query());
+                    let client = claimed_client(target.query().unwrap_or_default().as_bytes());
+                    // Whose request it is is known, whatever the browser says.
+                    let client = client.filter(|client| owner.as_ref().is_none_or(|owner| owner == client));
                     in_shadow(guard, client, cause, now, seen)
                 })
                 .map(Judged::Authorized);
         }
         // In shadow the body has to be read all the same, to be forwarded.
-        match check_head(&guard, request, target) {
+        match check_head(&guard, request, target.query()) {
             Err(error) if guard.shadow(now).is_none() => Err(error.into()),
             Ok(()) | Err(_) => Ok(Judged::AwaitsParameters(guard.into())),
         }
     }
 
-    /// Judges what a browser brings.
+    /// Judges what a browser brings. `owner` becomes the client that pushed it, if one did.
     async fn authorization(
         &self,
         guard: EndpointGuard,
         target: &Target<'_>,
         now: UnixTime,
         seen: &mut Seen,
+        owner: &mut Option<Box<str>>,
     ) -> Result<Authorized, Cause> {
         let reference = front_channel::read(target.query(), guard.rules())?;
         let server = self.authorization_servers.of(guard.rules());
@@ -64,6 +68,7 @@ impl Gateway {
             Some(server) => server.pushed(&reference.request_uri).await?,
             None => None,
         };
+        *owner = pushed.as_ref().map(|pushed| pushed.client_id.clone());
         let authorized = guard.authorize_reference(reference, pushed.as_ref(), now)?;
         seen.client_id = pushed.map(|pushed| pushed.client_id);
         Ok(authorized)
@@ -87,7 +92,13 @@ impl Gateway {
             return self.parameters(guard, request, body, client, now, seen).await;
         }
         let judged = self.parameters(guard.clone(), request, body, client, now, seen).await;
-        judged.or_else(|cause| in_shadow(guard, claimed_client(body), cause, now, seen))
+        judged.or_else(|cause| {
+            // What is not declared as a form names nobody in a way that every server reads.
+            let is_form =
+                guard.endpoint() != Endpoint::Registration && check_head(&guard, request, request.uri.query()).is_ok();
+            let client = if is_form { claimed_client(body) } else { None };
+            in_shadow(guard, client, cause, now, seen)
+        })
     }
 
     async fn parameters(
@@ -111,7 +122,7 @@ impl Gateway {
             return Ok(guard.authorize_registration(&request, &server.settings().registration)?);
         }
         // In shadow it was let pass, and that may have ended since.
-        check_head(&guard, request, &target)?;
+        check_head(&guard, request, target.query())?;
         let parameters = Parameters::parse(body).map_err(EndpointError::from)?;
         let claim = Claim::of(&parameters)?;
         let (endpoint, is_signed) = (guard.endpoint(), parameters.get("request").is_some());
@@ -163,17 +174,16 @@ impl Gateway {
 }
 
 /// Judges the fields that say of what kind the body is.
-fn check_head(guard: &EndpointGuard, request: &Parts, target: &Target<'_>) -> Result<(), EndpointError> {
+fn check_head(guard: &EndpointGuard, request: &Parts, query: Option<&str>) -> Result<(), EndpointError> {
     if guard.endpoint() == Endpoint::Registration {
-        return form::registration(&request.headers, target.query()).map(|_| ());
+        return form::registration(&request.headers, query).map(|_| ());
     }
-    form::check_head(&request.headers, target.query())
+    form::check_head(&request.headers, query)
 }
 
-/// Who a form says that it is of, if it has one reading.
-fn claimed_client(body: &[u8]) -> Option<Box<str>> {
-    let parameters = Parameters::parse(body).ok()?;
-    Claim::of(&parameters).ok()?.id().ok()
+/// Who parameters say that they are of, if they have one reading.
+fn claimed_client(parameters: &[u8]) -> Option<Box<str>> {
+    claimed::client(&Parameters::parse(parameters).ok()?)
 }
 
 /// Lets a request pass in shadow for the client that it says it is of, which nothing has proven.

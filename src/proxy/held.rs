@@ -205,12 +205,17 @@ impl Proxy {
             return Err(AnswerError::ContentTypeWrong.into());
         }
         match (endpoint, permit.asked()) {
+            // In shadow, nothing is known of a request that broke a rule: nothing is asked of its answer, and nothing is remembered that
+            // would count once the shadow has ended.
+            (Endpoint::PushedAuthorizationRequest | Endpoint::Token | Endpoint::Registration, Some(_))
+                if permit.would_deny().is_some() =>
+            {
+                Ok(body)
+            }
             (Endpoint::PushedAuthorizationRequest, Some(asked)) => {
                 server.judge_pushed(asked.client_id(), (status, headers, &body), now).await?;
                 Ok(body)
             }
-            // In shadow, nothing is known of a request that broke a rule, and so nothing is asked of its answer.
-            (Endpoint::Token | Endpoint::Registration, Some(_)) if permit.would_deny().is_some() => Ok(body),
             (Endpoint::Token, Some(asked)) => {
                 let (issuers, request) = (&context.generation.gateway.issuers, asked.token().ok_or_else(internal)?);
                 server.judge_token(issuers, asked, request, (status, headers, &body), now).await?;

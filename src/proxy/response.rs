@@ -98,7 +98,8 @@ impl Proxy {
         };
         let now = self.clock.unix_time();
         // A page says nothing of a client before it leads to one.
-        let is_of_shadow = endpoint == Endpoint::Authorization || server.is_shadow_of(&response.headers);
+        let is_of_shadow =
+            endpoint == Endpoint::Authorization || server.is_shadow_of(response.status, &response.headers);
         match server.judge_browser(&gateway.issuers, response.status, &response.headers, now).await {
             Ok(_) => Ok(()),
             Err(cause) => {

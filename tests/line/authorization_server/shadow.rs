@@ -191,6 +191,95 @@ async fn in_shadow_an_answer_is_that_of_the_server() {
     assert!(response.headers().contains_key(header::X_FRAME_OPTIONS));
 }
 
+/// The server judges by what the client has sent, and not by less.
+#[tokio::test(flavor = "multi_thread")]
+async fn in_shadow_the_server_gets_the_proof_and_the_credentials_of_whoever_breaks_a_rule() {
+    let stage = Stage::in_shadow("").await;
+    let assertion = stage.assertion(CLIENT, &json!({ "aud": format!("{ORIGIN}/token") }));
+    let elsewhere = changed(&stage.exchanged(), "client_assertion", &assertion);
+    let proof = stage.proof("/token");
+    let (record, _, call) = stage.watched(posted("/token", &elsewhere, &[("dpop", &proof)])).await;
+    assert_eq!(record["would_deny"], json!("client_assertion_audience"), "{record}");
+    assert_eq!(call.expect("a call").headers["dpop"], proof.as_str());
+    let secret = [("authorization", "Basic Y2xpZW50LTE6c2VjcmV0"), ("client-cert", ":AAAA:")];
+    let (record, _, call) = stage.watched(posted("/token", &stage.exchanged(), &secret)).await;
+    assert!(!record["would_deny"].is_null(), "{record}");
+    let headers = call.expect("a call").headers;
+    assert_eq!(headers["authorization"], secret[0].1);
+    assert!(!headers.contains_key("client-cert"), "nobody says of himself what his connection shows");
+}
+
+/// RFC 9126 §2.2: what was pushed without being judged is forgotten, or it would count when the shadow has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_pushed_against_a_rule_does_not_outlive_the_shadow() {
+    let stage = Stage::in_shadow("").await;
+    let get = || {
+        let target = format!("{ORIGIN}/authorize?client_id={CLIENT}&request_uri={REQUEST_URI}");
+        Request::get(target).body(Bytes::new()).expect("a request")
+    };
+    let plain = changed(&stage.pushed(), "code_challenge_method", "plain");
+    assert_eq!(stage.watched(posted("/par", &plain, &[])).await.0["would_deny"], json!("pkce_plain"));
+    assert_eq!(stage.watched(get()).await.0["would_deny"], json!("request_uri_unknown"));
+    stage.reload(|yaml| yaml.replace(&enforce(""), "")).await;
+    assert_eq!(stage.watched(get()).await.0["code"], json!("request_uri_unknown"));
+    assert_eq!(stage.watched(posted("/par", &stage.pushed(), &[])).await.0["code"], json!("ok"), "control");
+    assert_eq!(stage.watched(get()).await.0["code"], json!("ok"), "control");
+}
+
+/// A shadow for some is for nobody who says two things of himself.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_names_a_client_of_the_shadow_beside_another_is_not_in_it() {
+    let stage = Stage::in_shadow(", clients: [client-2]").await;
+    let exchanged = |id: &str, of: &str| {
+        let own = stage.authenticated_with(&stage.assertion(of, &json!({})));
+        let asked =
+            [("grant_type", "authorization_code"), ("code", "c"), ("code_verifier", VERIFIER), ("client_id", id)];
+        [owned(&asked), own].concat()
+    };
+    stage.answers_token("opaque", "Bearer");
+    let post =
+        |path: &str, parameters: &[(String, String)], kind: &str| posted(path, parameters, &[("content-type", kind)]);
+    let form = "application/x-www-form-urlencoded";
+    let (listed, mixed) = (exchanged("client-2", "client-2"), exchanged("client-2", CLIENT));
+    for (what, request, passes) in [
+        ("control", post("/token", &listed, form), true),
+        ("another in the assertion", post("/token", &mixed, form), false),
+        ("another in the query", post("/token?client_id=client-1", &listed, form), false),
+        ("not declared as a form", post("/token", &listed, "application/json"), false),
+    ] {
+        let (record, _, call) = stage.watched(request).await;
+        assert_eq!((record["decision"] == "permit", call.is_some()), (passes, passes), "{what}: {record}");
+    }
+    // What client-1 has pushed is its own, whoever brings it.
+    assert_eq!(stage.watched(posted("/par", &stage.pushed(), &[])).await.0["code"], json!("ok"));
+    let get = |id: &str, uri: &str| {
+        Request::get(format!("{ORIGIN}/authorize?client_id={id}&request_uri={uri}"))
+            .body(Bytes::new())
+            .expect("a request")
+    };
+    for (id, uri, code) in
+        [("client-2", "urn:other", "ok"), ("client-2", REQUEST_URI, "request_uri_unknown"), (CLIENT, REQUEST_URI, "ok")]
+    {
+        assert_eq!(stage.watched(get(id, uri)).await.0["code"], json!(code), "{id} {uri}");
+    }
+    // An answer that leads elsewhere too is nobody's.
+    let page = || Request::get(format!("{ORIGIN}/login/1")).body(Bytes::new()).expect("a request");
+    let leads = Answer::redirect(303, &format!("{CALLBACK}?code=c"));
+    for (what, answer, code) in [
+        ("control", leads.clone(), "ok"),
+        ("two", leads.clone().field("location", "https://attacker.example"), "answer_malformed"),
+        ("refresh", leads.clone().field("refresh", "0;url=https://attacker.example"), "answer_malformed"),
+        (
+            "a page",
+            Answer { status: 200, ..leads.field("refresh", "0;url=https://attacker.example") },
+            "answer_malformed",
+        ),
+    ] {
+        stage.server.answers("/login/1", answer);
+        assert_eq!(stage.watched(page()).await.0["code"], json!(code), "{what}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn in_shadow_nobody_passes_with_a_message_that_is_at_fault_itself() {
     let stage = Stage::in_shadow("").await;

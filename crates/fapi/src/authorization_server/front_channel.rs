@@ -60,12 +60,6 @@ pub fn read(query: Option<&str>, rules: &Rules) -> Result<PushedReference, Endpo
     Ok(PushedReference { client_id: client_id.into(), request_uri: request_uri.into(), query })
 }
 
-/// The client that a query says it is of, if it has one reading. Nothing proves it.
-pub fn claimed_client(query: Option<&str>) -> Option<Box<str>> {
-    let parameters = Parameters::parse(query.unwrap_or_default().as_bytes()).ok()?;
-    parameters.get("client_id").map(Into::into)
-}
-
 /// The longest `request_uri` that a server may give.
 pub const MAX_REQUEST_URI: usize = 512;
 

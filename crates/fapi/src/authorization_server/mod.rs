@@ -20,6 +20,7 @@ pub mod authentication;
 pub mod authorization_request;
 pub mod authorization_response;
 pub mod certificate;
+pub mod claimed;
 pub mod client;
 pub mod client_assertion;
 pub mod clients;

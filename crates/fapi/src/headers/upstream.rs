@@ -58,15 +58,17 @@ pub fn to_upstream(
     // A field that is no proof of this request was not judged.
     let of_token = permit.token().is_some_and(|token| token.proof().is_some());
     let of_request = permit.asked().is_some_and(|asked| asked.proof().is_some());
-    let keeps_proof = forward.dpop_proof && (of_token || of_request);
+    let at_endpoint = permit.route().endpoint().is_some();
+    // What breaks a rule and passes all the same is judged by the server alone, by all that it has.
+    let is_noted = at_endpoint && permit.would_deny().is_some();
+    let keeps_proof = forward.dpop_proof && (of_token || of_request || is_noted);
     let trailers = takes_trailers(headers, onward);
-    if !forward.access_token {
+    if !forward.access_token && !is_noted {
         headers.remove(header::AUTHORIZATION);
     }
     if headers.contains_key(TRACESTATE) && !(onward.trace.is_continued() && tracestate::is_well_formed(headers)) {
         headers.remove(TRACESTATE);
     }
-    let at_endpoint = permit.route().endpoint().is_some();
     let removed = |name: &&HeaderName| {
         let name = name.as_str();
         (at_endpoint && may_speak_of_client(name))
