@@ -37,4 +37,38 @@ pub enum SignatureError {
         /// The algorithm's registered name.
         algorithm: &'static str,
     },
+    /// A component that no signature may cover here.
+    #[error("component {component} is refused: {why}")]
+    ComponentRefused {
+        /// Its identifier, truncated and made printable.
+        component: Box<str>,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A component that is covered twice.
+    #[error("component {component} is covered twice")]
+    ComponentRepeated {
+        /// Its identifier, truncated and made printable.
+        component: Box<str>,
+    },
+    /// A component that the message does not have.
+    #[error("component {component} is covered and not in the message")]
+    ComponentAbsent {
+        /// Its identifier, truncated and made printable.
+        component: Box<str>,
+    },
+    /// A component whose value cannot be signed.
+    #[error("component {component} has no value that can be signed: {why}")]
+    ComponentMalformed {
+        /// Its identifier, truncated and made printable.
+        component: Box<str>,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// What is covered is larger than anything that would be hashed.
+    #[error("the signature base has more than {limit} bytes")]
+    BaseTooLarge {
+        /// The most that is hashed.
+        limit: usize,
+    },
 }
