@@ -266,6 +266,19 @@ impl VerifyingKey {
         self.algorithm == Algorithm::Ps256 && self.verifies_with(message, signature, jsonwebtoken::Algorithm::RS256)
     }
 
+    /// Whether `signature`, as bytes, is a signature of this key over `message` with its algorithm of RFC 9421 §3.3: for an RSA
+    /// key that is RSASSA-PSS with SHA-512 and a salt of 64 bytes (§3.3.1), for others the one of [`Self::algorithm`].
+    ///
+    /// Does not check that an RSA key has 2048 bits.
+    pub(crate) fn verifies_http_message(&self, message: &[u8], signature: &[u8]) -> bool {
+        let algorithm = match self.algorithm {
+            Algorithm::Ps256 => jsonwebtoken::Algorithm::PS512,
+            Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
+            Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
+        };
+        self.verifies_with(message, &URL_SAFE_NO_PAD.encode(signature), algorithm)
+    }
+
     fn verifies_with(&self, message: &[u8], signature: &str, algorithm: jsonwebtoken::Algorithm) -> bool {
         match &self.key {
             Key::P256(key) => {
@@ -437,6 +450,11 @@ impl KeySet {
         algorithm: Algorithm,
     ) -> impl Iterator<Item = &'s VerifyingKey> + 's {
         in_order(&self.keys, key_id).filter(move |key| key.algorithm == algorithm)
+    }
+
+    /// The keys that have exactly this `kid`, of any algorithm. A key without one has no name to be found by.
+    pub(crate) fn named<'s>(&'s self, key_id: &'s str) -> impl Iterator<Item = &'s VerifyingKey> + 's {
+        self.keys.iter().filter(move |(kid, _)| kid.as_deref() == Some(key_id)).map(|(_, key)| key)
     }
 
     /// The same for a JWS with RS256; none unless the set was read with [`Self::parse_with_rs256`].

@@ -7,7 +7,10 @@ use std::fmt;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{self, KeySize};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PSS_SHA256};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PSS_SHA256, RSA_PSS_SHA512,
+    RsaSignatureEncoding,
+};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls_pki_types::PrivateKeyDer;
@@ -149,14 +152,23 @@ impl PrivateKey {
                 let signature = key.sign(&SystemRandom::new(), message).map_err(|_| NotSigned)?;
                 Ok(signature.as_ref().to_vec())
             }
-            Self::Rsa(key) => {
-                let mut signature = vec![0; key.public_modulus_len()];
-                let random = SystemRandom::new();
-                key.sign(&RSA_PSS_SHA256, &random, message, &mut signature).map_err(|_| NotSigned)?;
-                Ok(signature)
-            }
+            Self::Rsa(key) => sign_pss(key, &RSA_PSS_SHA256, message),
             Self::Ed(key) => Ok(key.sign(message).as_ref().to_vec()),
             Self::Kept(key) => key.sign(message),
+        }
+    }
+
+    /// Signs the base of an HTTP message with the algorithm of RFC 9421 §3.3 for this type of key: for an RSA key that is
+    /// RSASSA-PSS with SHA-512 (§3.3.1), for others the one of [`Self::sign`]. May block where [`PrivateKey::may_block`]
+    /// says so.
+    ///
+    /// # Errors
+    /// [`NotSigned`], always for an RSA key that is kept elsewhere: it signs with SHA-256 alone.
+    pub fn sign_http_message(&self, base: &[u8]) -> Result<Vec<u8>, NotSigned> {
+        match self {
+            Self::Rsa(key) => sign_pss(key, &RSA_PSS_SHA512, base),
+            Self::Kept(key) if key.algorithm() == Algorithm::Ps256 => Err(NotSigned),
+            Self::Ec(_) | Self::Ed(_) | Self::Kept(_) => self.sign(base),
         }
     }
 
@@ -186,6 +198,13 @@ impl PrivateKey {
     }
 }
 
+/// Signs with RSASSA-PSS, and a salt as long as the hash.
+fn sign_pss(key: &rsa::KeyPair, encoding: &'static RsaSignatureEncoding, message: &[u8]) -> Result<Vec<u8>, NotSigned> {
+    let mut signature = vec![0; key.public_modulus_len()];
+    key.sign(encoding, &SystemRandom::new(), message, &mut signature).map_err(|_| NotSigned)?;
+    Ok(signature)
+}
+
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("PrivateKey").field(&self.algorithm()).finish()
@@ -202,6 +221,7 @@ mod tests {
     use rustls_pki_types::{PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
 
     use super::*;
+    use crate::jose::keys::VerifyingKey;
 
     fn pkcs8(key: &PrivateKey) -> PrivateKeyDer<'static> {
         let der = match key {
@@ -224,6 +244,35 @@ mod tests {
             let key = PrivateKey::generate(*algorithm).unwrap();
             let read = PrivateKey::from_pem(pem("PRIVATE KEY", pkcs8(&key).secret_der()).as_bytes()).unwrap();
             assert_eq!((read.algorithm(), read.public_jwk()), (*algorithm, key.public_jwk()));
+        }
+    }
+
+    /// A key that another process holds, and signs with as JWTs need it.
+    struct Elsewhere(PrivateKey);
+
+    impl KeptKey for Elsewhere {
+        fn algorithm(&self) -> Algorithm {
+            self.0.algorithm()
+        }
+
+        fn public_jwk(&self) -> Map<String, Value> {
+            self.0.public_jwk().unwrap()
+        }
+
+        fn sign(&self, message: &[u8]) -> Result<Vec<u8>, NotSigned> {
+            self.0.sign(message)
+        }
+    }
+
+    #[test]
+    fn hsig_09_a_kept_key_signs_messages_unless_it_would_do_so_with_another_algorithm() {
+        for (algorithm, signs) in [(Algorithm::Es256, true), (Algorithm::EdDsa, true), (Algorithm::Ps256, false)] {
+            let key = PrivateKey::Kept(Box::new(Elsewhere(PrivateKey::generate(algorithm).unwrap())));
+            let verifying = VerifyingKey::from_jwk(&key.public_jwk().unwrap()).unwrap();
+            assert!(key.sign(b"x").is_ok(), "control");
+            let signature = key.sign_http_message(b"x");
+            assert_eq!(signature.is_ok(), signs, "{algorithm:?}");
+            assert!(signature.is_ok_and(|signature| verifying.verifies_http_message(b"x", &signature)) == signs);
         }
     }
 

@@ -1,5 +1,7 @@
 //! Why a signature or a digest proves nothing, or cannot be made (RFC 9421 §3, RFC 9530 §2).
 
+use crate::UnixTime;
+
 /// Why a signature or a digest is refused; each variant is one check.
 ///
 /// `Display` is for operators, and shows neither signatures nor values of fields. Does not say what a client may learn:
@@ -71,4 +73,93 @@ pub enum SignatureError {
         /// The most that is hashed.
         limit: usize,
     },
+    /// More signatures than are looked at.
+    #[error("the message has more than {limit} signatures")]
+    TooManySignatures {
+        /// The most that are read.
+        limit: usize,
+    },
+    /// More components than are looked at.
+    #[error("a signature covers more than {limit} components")]
+    TooManyComponents {
+        /// The most that are read.
+        limit: usize,
+    },
+    /// No signature is for this.
+    #[error("no signature has the tag {expected:?}")]
+    TagMissing {
+        /// The tag of the profile.
+        expected: &'static str,
+    },
+    /// A component that has to be covered is not.
+    #[error("component {component} has to be covered")]
+    ComponentNotCovered {
+        /// Its identifier.
+        component: Box<str>,
+    },
+    /// A parameter that a signature needs is absent.
+    #[error("the signature has no parameter {name}")]
+    ParameterMissing {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A parameter of the wrong type or range.
+    #[error("the signature's parameter {name} is malformed, expected {expected}")]
+    ParameterMalformed {
+        /// Its name.
+        name: &'static str,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Too old, or made in the future.
+    #[error("the signature is not fresh: it was created at {at}, it is {now}")]
+    Stale {
+        /// `created`.
+        at: UnixTime,
+        /// The time of the request.
+        now: UnixTime,
+    },
+    /// Past the end that its maker gave it.
+    #[error("the signature expired at {at}, it is {now}")]
+    Expired {
+        /// `expires`.
+        at: UnixTime,
+        /// The time of the request.
+        now: UnixTime,
+    },
+    /// No key has this name.
+    #[error("no key of the client has the keyid {key_id:?}")]
+    KeyUnknown {
+        /// The name, truncated and made printable.
+        key_id: Box<str>,
+    },
+    /// The key is too small.
+    #[error("the client's key is below 2048 bits")]
+    KeyWeak,
+    /// An algorithm that is not the one of the key.
+    #[error("alg is {found:?}, the algorithm of the key is {expected:?}")]
+    AlgorithmMismatch {
+        /// The parameter, truncated and made printable.
+        found: Box<str>,
+        /// The one of the key.
+        expected: &'static str,
+    },
+    /// The signature does not verify.
+    #[error("the signature is invalid")]
+    SignatureInvalid,
+    /// The content was compared with a digest that is not signed.
+    #[error("the signature does not cover the content-digest that the content was compared with")]
+    ContentNotSigned,
+    /// A digest is signed that was not compared with the content.
+    #[error("the signature covers a content-digest that was not compared with the content")]
+    ContentUnchecked,
+    /// A signature cannot be written with this value.
+    #[error("{what} cannot be written in a structured field")]
+    NotWritable {
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The key does not sign.
+    #[error("the private key did not sign")]
+    NotSigned,
 }

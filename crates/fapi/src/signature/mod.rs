@@ -5,14 +5,23 @@
 //! | --- | --- | --- | --- |
 //! | what is signed | [`base`], [`component`], [`message`] | the signature base | RFC 9421 §2 |
 //! | the digest is that of the content | [`digest`] | [`MatchedContent`](digest::MatchedContent) | RFC 9530 §2, §5 |
+//! | a known key signed it | [`input`], [`profile`], [`verify`](mod@verify) | [`SignedFields`](verify::SignedFields) | RFC 9421 §3.2 |
+//! | and its content | [`verify`](mod@verify) | [`VerifiedSignature`](verify::VerifiedSignature) | RFC 9530 §6.3 |
+//! | the other side | [`create`] | [`SignatureFields`](create::SignatureFields) | RFC 9421 §3.1 |
 //!
-//! The body is the caller's to read, up to a limit of its own, and to pass on only afterwards.
+//! Keys are those of the client that the request has to come from, which the caller knows from its token (HSIG-08). Replay is
+//! for the caller to remember. The body is the caller's to read, up to a limit of its own, and to pass on only afterwards.
 
+pub mod algorithm;
 pub mod base;
 pub mod component;
+pub mod create;
 mod dictionary;
 pub mod digest;
 pub mod error;
+pub mod input;
 pub mod message;
+pub mod profile;
 #[cfg(test)]
 mod tests;
+pub mod verify;

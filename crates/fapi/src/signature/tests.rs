@@ -1,12 +1,18 @@
 //! The examples of RFC 9421: signature bases of its sections 2.1 to 2.4, and the test cases of its appendix B.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::base::signature_base;
+use super::base::{MAX_BASE_BYTES, signature_base};
 use super::component::Component;
+use super::digest::ClaimedDigest;
 use super::error::SignatureError;
+use super::input::{SIGNATURE, SIGNATURE_INPUT, SignatureInput};
 use super::message::{ExternalUri, Message, RequestView, ResponseView};
+use super::profile::Profile;
+use super::verify::verify;
+use crate::UnixTime;
+use crate::jose::keys::KeySet;
 
 fn rfc9421() -> Value {
     serde_json::from_str(include_str!("../../../../tests/vectors/rfc9421.json")).unwrap()
@@ -125,6 +131,9 @@ fn hsig_12_derived_components_are_of_the_uri_that_clients_use() {
     assert_eq!(at("WWW.example.com:8443", "", Some(""), "\"@target-uri\""), "https://www.example.com:8443/?");
     assert_eq!(at("[::443]", "/%7e", None, "\"@target-uri\""), "https://[::443]/%7e");
     assert_eq!(at("a:443", "", None, "\"@authority\""), "a");
+    assert_eq!(at("a:80", "", None, "\"@authority\""), "a:80");
+    let plain = ExternalUri { scheme: "http", authority: "a:80", ..URI };
+    assert_eq!(value(&Message::Request(request(&Method::GET, plain, &none)), "\"@authority\"").unwrap(), "a");
     assert_eq!(at("a", "", None, "\"@path\""), "/");
     assert_eq!(at("a", "/", None, "\"@query\""), "?");
     assert_eq!(at("a", "/", Some(""), "\"@query\""), "?");
@@ -188,6 +197,15 @@ fn hsig_10_what_is_repeated_or_absent_has_no_base() {
 }
 
 #[test]
+fn hsig_10_a_base_is_bounded_whatever_it_covers_again() {
+    let fields = headers(&[("A", &"x".repeat(MAX_BASE_BYTES / 2 - 10))]);
+    let message = Message::Request(request(&Method::GET, URI, &fields));
+    let base = |names: &[&str]| signature_base(&message, &components(names), "()").map(|base| base.len());
+    assert!(base(&["\"a\""]).is_ok(), "control");
+    assert_eq!(base(&["\"a\"", "\"a\";bs"]), Err(SignatureError::BaseTooLarge { limit: MAX_BASE_BYTES }));
+}
+
+#[test]
 fn rfc9421_b_2_every_base_is_as_printed() {
     let vectors = rfc9421();
     for number in 1..=6 {
@@ -216,4 +234,57 @@ fn with_message<T>(vectors: &Value, which: &str, judge: impl FnOnce(&Message<'_>
         "request" => judge(&Message::Request(request)),
         _ => judge(&Message::Response(ResponseView { status: StatusCode::OK, headers: &of_response, request })),
     }
+}
+
+#[test]
+fn rfc9421_b_2_every_signature_of_an_allowed_algorithm_verifies() {
+    let vectors = rfc9421();
+    let jwks: Vec<&Value> = (1..=4).map(|number| &vectors[format!("B.1.{number}")]["jwk"]).collect();
+    let keys = KeySet::parse(json!({ "keys": jwks }).to_string().as_bytes()).unwrap();
+    let created = UnixTime(1_618_884_473);
+    for number in 1..=6 {
+        let case = &vectors[format!("B.2.{number}")];
+        let text = |member: &str| case[member].as_str().unwrap();
+        let mut fields = HeaderMap::new();
+        fields.insert(SIGNATURE_INPUT, text("signature_input").parse().unwrap());
+        fields.insert(SIGNATURE, text("signature").parse().unwrap());
+        let input = SignatureInput::read(&fields).unwrap().remove(0);
+        let (label, parameters) = (input.label(), input.parameters().unwrap());
+        assert_eq!(text("signature_input"), format!("{label}={}", input.serialized().unwrap()));
+        let verifies = |base: &str| {
+            let name = parameters.key_id.as_deref().unwrap();
+            keys.named(name).any(|key| key.verifies_http_message(base.as_bytes(), input.signature()))
+        };
+        // HSIG-09: B.2.5 is of HMAC, with a secret that no key set has.
+        assert_eq!(verifies(text("base")), number != 5, "{number}");
+        assert!(!verifies(&text("base").replace("created=16", "created=17")), "{number}");
+        assert_eq!(parameters.created, Some(created), "{number}");
+    }
+}
+
+#[test]
+fn rfc9421_b_2_2_is_verified_as_a_whole() {
+    let vectors = rfc9421();
+    let key = &vectors["B.1.2"]["jwk"];
+    let keys = KeySet::parse(json!({ "keys": [key] }).to_string().as_bytes()).unwrap();
+    let judge = |tag, target: &str, query| {
+        let mut fields = of_vector(&vectors["B.2"]["request"]);
+        for name in ["signature_input", "signature"] {
+            let value = vectors["B.2.2"][name].as_str().unwrap().parse().unwrap();
+            fields.insert(HeaderName::from_bytes(name.replace('_', "-").as_bytes()).unwrap(), value);
+        }
+        let uri = ExternalUri { scheme: "https", authority: "example.com", path: "/foo", query: Some(query) };
+        let request = RequestView { method: &Method::POST, uri, target, headers: &fields };
+        let profile = Profile { tag, required: components(&["\"@authority\""]), max_age: 60, clock_skew: 10 };
+        let signed = verify(&Message::Request(request), &profile, &keys, UnixTime(1_618_884_500))?;
+        let mut hasher = ClaimedDigest::read(&fields)?.hasher();
+        hasher.update(vectors["B.2"]["request"]["content"].as_str().unwrap().as_bytes());
+        signed.with_content(&hasher.finish()?)
+    };
+    let verified = judge("header-example", "/foo", "param=Value&Pet=dog").unwrap();
+    assert_eq!((verified.label(), verified.key_id()), ("sig-b22", "test-key-rsa-pss"));
+    assert!(judge("header-example", "/foo", "param=other&Pet=dog").is_ok(), "only Pet is covered");
+    assert_eq!(judge("header-example", "/foo", "Pet=cat").err(), Some(SignatureError::SignatureInvalid));
+    let missing = SignatureError::TagMissing { expected: "fapi-2-request" };
+    assert_eq!(judge("fapi-2-request", "/foo", "param=Value&Pet=dog").err(), Some(missing));
 }

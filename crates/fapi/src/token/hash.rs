@@ -134,7 +134,7 @@ impl TokenIds {
 }
 
 /// n − s, where n is the order of P-256; nothing if `s` is larger, which no valid signature has.
-fn negated_s(s: &[u8; 32]) -> Option<[u8; 32]> {
+pub(crate) fn negated_s(s: &[u8; 32]) -> Option<[u8; 32]> {
     let mut difference = [0; 32];
     let mut borrow = false;
     for ((digit, n), s) in difference.iter_mut().zip(ORDER).zip(s).rev() {

@@ -16,6 +16,7 @@ pub use claims::{Claims, Expected};
 pub use confirmation::{Confirmation, ConfirmationError, read_thumbprint};
 pub use error::{Named, RefusedToken, TokenError};
 pub use form::{AccessTokenForm, Differences, Dispensable, FormError, ScopeForm};
+pub(crate) use hash::negated_s;
 pub use hash::{TokenHash, TokenId, TokenIds};
 pub use introspection::MissingAudience;
 pub use jwt::{UnverifiedJws, VerifiedJws};
