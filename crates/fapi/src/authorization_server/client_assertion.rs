@@ -12,6 +12,7 @@ use crate::dpop::ProofId;
 use crate::jose::claims::{CLOCK_SKEW, numeric_date};
 use crate::jose::jws::{Jws, JwsError, NotVerified};
 use crate::jose::keys::{Algorithm, KeySet};
+use crate::profile::Period;
 use crate::text::{Names, printable, shown_value, with_kid};
 
 /// RFC 7523 §2.2: what `client_assertion_type` says.
@@ -144,8 +145,7 @@ pub struct Audiences<'r> {
 impl<'r> Audiences<'r> {
     /// Those of a server with these rules at this time.
     pub(super) fn of(rules: &'r Rules, now: UnixTime) -> Self {
-        let is_waived = rules.audience_waived.is_some_and(|period| period.contains(now));
-        let has_others = is_waived || rules.profile == ServerProfile::Fapi1Advanced;
+        let has_others = Period::suspends(rules.audience_waived, now) || rules.profile == ServerProfile::Fapi1Advanced;
         let endpoints = has_others.then_some(&*rules.endpoint_audiences);
         Self { issuer: &rules.issuer, endpoints }
     }

@@ -88,7 +88,7 @@ impl Rules {
 
     /// Whether its authorization responses may be without `iss` at this time.
     pub fn may_lack_issuer(&self, now: UnixTime) -> bool {
-        self.response_issuer_waived.is_some_and(|period| period.contains(now))
+        Period::suspends(self.response_issuer_waived, now)
     }
 }
 

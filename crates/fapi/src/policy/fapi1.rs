@@ -57,7 +57,7 @@ fn is_malformed(headers: &HeaderMap, name: HeaderName, fits: impl FnOnce(&str) -
 }
 
 fn holds(waived: Option<Period>, now: UnixTime) -> bool {
-    !waived.is_some_and(|period| period.contains(now))
+    !Period::suspends(waived, now)
 }
 
 /// When the customer last logged in with the client (FAPI 1.0 Baseline §6.2.2).

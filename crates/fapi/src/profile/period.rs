@@ -12,6 +12,11 @@ pub struct Period {
 }
 
 impl Period {
+    /// Whether a rule is suspended at `now` that is suspended during this time, if ever.
+    pub(crate) fn suspends(waived: Option<Self>, now: UnixTime) -> bool {
+        waived.is_some_and(|period| period.contains(now))
+    }
+
     /// Whether `now` is within it.
     pub fn contains(self, now: UnixTime) -> bool {
         self.since <= now && now < self.until
