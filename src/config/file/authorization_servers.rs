@@ -1,6 +1,6 @@
 //! `authorization_servers`: the servers in front of which the gateway enforces FAPI.
 
-use fapi::authorization_server::ServerProfile as Named;
+use fapi::authorization_server::{Endpoint, ServerProfile as Named};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -108,6 +108,21 @@ pub(in crate::config) struct Endpoints {
     /// Where clients ask about the user (OpenID Connect Core 1.0 section 5.3): the path of a route that needs a token, which the
     /// metadata name then. Default: none.
     pub(in crate::config) userinfo: Option<String>,
+}
+
+impl Endpoints {
+    /// The path of each endpoint that is judged.
+    pub(in crate::config) const fn each(&mut self) -> [(Endpoint, &mut Option<String>); 7] {
+        [
+            (Endpoint::PushedAuthorizationRequest, &mut self.pushed_authorization_request),
+            (Endpoint::Authorization, &mut self.authorization),
+            (Endpoint::Token, &mut self.token),
+            (Endpoint::Introspection, &mut self.introspection),
+            (Endpoint::Revocation, &mut self.revocation),
+            (Endpoint::Registration, &mut self.registration),
+            (Endpoint::Jwks, &mut self.jwks),
+        ]
+    }
 }
 
 /// The clients of an authorization server.

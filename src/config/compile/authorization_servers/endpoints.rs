@@ -41,15 +41,9 @@ impl Build<'_> {
         };
         let paths = &published.paths;
         let (introspects, registers) = (entry.resource_servers.is_some(), entry.registration.is_some());
-        for (endpoint, slot, is_served) in [
-            (Endpoint::PushedAuthorizationRequest, &mut endpoints.pushed_authorization_request, true),
-            (Endpoint::Authorization, &mut endpoints.authorization, true),
-            (Endpoint::Token, &mut endpoints.token, true),
-            (Endpoint::Introspection, &mut endpoints.introspection, introspects),
-            (Endpoint::Revocation, &mut endpoints.revocation, true),
-            (Endpoint::Registration, &mut endpoints.registration, registers),
-            (Endpoint::Jwks, &mut endpoints.jwks, true),
-        ] {
+        for (endpoint, slot) in endpoints.each() {
+            let is_served = (introspects || endpoint != Endpoint::Introspection)
+                && (registers || endpoint != Endpoint::Registration);
             let found = paths.iter().find(|(known, _)| *known == endpoint).filter(|_| is_served && slot.is_none());
             if let Some((_, path)) = found {
                 *slot = Some(path.to_string());
@@ -90,27 +84,20 @@ impl Build<'_> {
     pub(super) fn endpoint_paths(
         &mut self,
         at: &KeyPath,
-        entry: &file::AuthorizationServer,
+        entry: &mut file::AuthorizationServer,
         issuer_path: &str,
     ) -> Option<Vec<EndpointPath>> {
         let endpoints_at = at.key("endpoints");
-        let Some(endpoints) = &entry.endpoints else {
+        let Some(endpoints) = &mut entry.endpoints else {
             let problem = "the key is missing; write the paths of the server's endpoints, or name a copy of its metadata in `metadata`";
             self.problem(&endpoints_at, problem);
             return None;
         };
         let is_unread = entry.metadata.is_some() && self.named_files == NamedFiles::Unread;
-        let needed = [
-            (Endpoint::PushedAuthorizationRequest, &endpoints.pushed_authorization_request, true),
-            (Endpoint::Authorization, &endpoints.authorization, true),
-            (Endpoint::Token, &endpoints.token, true),
-            (Endpoint::Introspection, &endpoints.introspection, false),
-            (Endpoint::Revocation, &endpoints.revocation, false),
-            (Endpoint::Registration, &endpoints.registration, false),
-            (Endpoint::Jwks, &endpoints.jwks, false),
-        ];
         let mut paths = Vec::new();
-        for (endpoint, path, is_needed) in needed {
+        for (endpoint, path) in endpoints.each() {
+            let is_needed =
+                matches!(endpoint, Endpoint::PushedAuthorizationRequest | Endpoint::Authorization | Endpoint::Token);
             let at = endpoints_at.key(endpoint.as_str());
             match path {
                 // What a file says that was not read is not known.
