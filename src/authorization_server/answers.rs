@@ -3,6 +3,7 @@
 use fapi::UnixTime;
 use fapi::authorization_server::authorization_response::{self, ExpectedResponse, JarmKeys, Response, ResponseMode};
 use fapi::authorization_server::client::Authentication;
+use fapi::authorization_server::front_channel::Pushed;
 use fapi::authorization_server::metadata_document::{self, Allowed, Endpoint as ServedEndpoint, RequestObjects};
 use fapi::authorization_server::pushed_answer::{self, PushedAnswer};
 use fapi::authorization_server::registration::Registration;
@@ -13,6 +14,7 @@ use fapi::authorization_server::{AnswerError, JudgedRequest, ServerProfile, Unkn
 use fapi::jose::keys::{Algorithm, KeySet};
 use fapi::rejection::Cause;
 use fapi::sha256;
+use fapi::shadow::Shadow;
 use fapi::text::sole_value;
 use http::{HeaderMap, StatusCode, header};
 
@@ -37,11 +39,24 @@ impl AuthorizationServer {
     ) -> Result<(), AnswerError> {
         match pushed_answer::judge(status, headers, body)? {
             PushedAnswer::Accepted { request_uri, expires_in } => {
-                self.remember(client_id, &request_uri, now.plus(expires_in), now).await;
+                let pushed = Pushed { client_id: client_id.into(), until: now.plus(expires_in), is_noted: false };
+                self.remember(&request_uri, pushed, now).await;
             }
             PushedAnswer::Refused => {}
         }
         Ok(())
+    }
+
+    /// Remembers whose request it is that was pushed against a rule, if the server is in shadow for this client and not for all: a
+    /// browser may bring it, and for nobody else.
+    pub async fn note_pushed(&self, client_id: &str, body: &[u8], now: UnixTime) {
+        let clients = self.settings().rules.shadow.as_ref().map(Shadow::clients).unwrap_or_default();
+        let is_listed = clients.iter().any(|client| **client == *client_id);
+        if let Some(request_uri) = pushed_answer::named(body).filter(|_| is_listed) {
+            let until = now.plus(pushed_answer::BELOW);
+            let pushed = Pushed { client_id: client_id.into(), until, is_noted: true };
+            self.remember(&request_uri, pushed, now).await;
+        }
     }
 
     /// Judges the answer to a token request. The server itself is asked about a token that cannot be read, if it is one of the

@@ -255,9 +255,9 @@ impl AuthorizationServer {
         }
     }
 
-    /// Remembers what this client pushed, here and for the other replicas. If the store does not answer, only this replica knows.
-    pub async fn remember(&self, client_id: &str, request_uri: &str, until: UnixTime, now: UnixTime) {
-        let (name, pushed) = (sha256(request_uri.as_bytes()), Pushed { client_id: client_id.into(), until });
+    /// Remembers what was pushed, here and for the other replicas. If the store does not answer, only this replica knows.
+    pub async fn remember(&self, request_uri: &str, pushed: Pushed, now: UnixTime) {
+        let name = sha256(request_uri.as_bytes());
         if let Some(shared) = &self.shared {
             shared.tell(&name, &pushed, now).await;
         }

@@ -97,7 +97,7 @@ mod tests {
     }
 
     fn pushed(client: &str) -> Pushed {
-        Pushed { client_id: client.into(), until: NOW.plus(60) }
+        Pushed { client_id: client.into(), until: NOW.plus(60), is_noted: false }
     }
 
     #[test]

@@ -35,7 +35,9 @@ impl SharedPushed {
     pub(super) async fn tell(&self, name: &[u8; 32], pushed: &Pushed, now: UnixTime) {
         let milliseconds = pushed.until.since(now).saturating_add(CLOCKS).saturating_mul(1000);
         let mut question = cmd("SET");
-        let value = format!("{} {}", pushed.until.0, pushed.client_id);
+        // A replica that knows no mark reads no time, and so nothing.
+        let mark = if pushed.is_noted { NOTED } else { "" };
+        let value = format!("{}{mark} {}", pushed.until.0, pushed.client_id);
         question.arg(self.key(name)).arg(value).arg("PX").arg(milliseconds);
         let told = self.store.write(&question, |answer| (*answer == Value::Okay).then_some(()), |()| true).await;
         if let Err(error) = told {
@@ -66,8 +68,13 @@ impl SharedPushed {
 /// Reads an entry; `None` for what no replica wrote.
 fn read(bytes: &[u8]) -> Option<Pushed> {
     let (until, client_id) = std::str::from_utf8(bytes).ok()?.split_once(' ')?;
-    Some(Pushed { client_id: client_id.into(), until: UnixTime(until.parse().ok()?) })
+    let unmarked = until.strip_suffix(NOTED);
+    let until = UnixTime(unmarked.unwrap_or(until).parse().ok()?);
+    Some(Pushed { client_id: client_id.into(), until, is_noted: unmarked.is_some() })
 }
+
+/// What is behind the time of a request that broke a rule.
+const NOTED: &str = "!";
 
 /// By how many seconds the clocks of two replicas may differ.
 const CLOCKS: u64 = 60;
@@ -80,9 +87,10 @@ mod tests {
 
     #[test]
     fn only_what_a_replica_wrote_is_read() {
-        let pushed = Pushed { client_id: "a b".into(), until: UnixTime(7) };
-        assert_eq!(read(b"7 a b"), Some(pushed), "control");
-        for bytes in [&b""[..], b"7", b"x a", b" a", b"-1 a", b"7 \xff"] {
+        let pushed = Pushed { client_id: "a b".into(), until: UnixTime(7), is_noted: false };
+        assert_eq!(read(b"7 a b"), Some(pushed.clone()), "control");
+        assert_eq!(read(b"7! a b"), Some(Pushed { is_noted: true, ..pushed }));
+        for bytes in [&b""[..], b"7", b"x a", b" a", b"-1 a", b"7 \xff", b"! a", b"7!! a", b"!7 a"] {
             assert_eq!(read(bytes), None, "{bytes:?}");
         }
     }

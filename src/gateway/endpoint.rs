@@ -35,16 +35,14 @@ impl Gateway {
             Err(guard) => guard,
         };
         if guard.endpoint() == Endpoint::Authorization {
-            let mut owner = None;
-            let judged = self.authorization(guard.clone(), target, now, seen, &mut owner).await;
-            return judged
-                .or_else(|cause| {
-                    let client = claimed_client(target.query().unwrap_or_default().as_bytes());
-                    // Whose request it is is known, whatever the browser says.
-                    let client = client.filter(|client| owner.as_ref().is_none_or(|owner| owner == client));
-                    in_shadow(guard, client, cause, now, seen)
-                })
-                .map(Judged::Authorized);
+            return match self.authorization(guard.clone(), target, now, seen).await {
+                Ok(authorized) => Ok(Judged::Authorized(authorized)),
+                Err(cause) if guard.shadow(now).is_none() => Err(cause),
+                Err(cause) => {
+                    let client = self.client_of_browser(&guard, target.query()).await;
+                    in_shadow(guard, client, cause, now, seen).map(Judged::Authorized)
+                }
+            };
         }
         // In shadow the body has to be read all the same, to be forwarded.
         match check_head(&guard, request, target.query()) {
@@ -53,14 +51,13 @@ impl Gateway {
         }
     }
 
-    /// Judges what a browser brings. `owner` becomes the client that pushed it, if one did.
+    /// Judges what a browser brings.
     async fn authorization(
         &self,
         guard: EndpointGuard,
         target: &Target<'_>,
         now: UnixTime,
         seen: &mut Seen,
-        owner: &mut Option<Box<str>>,
     ) -> Result<Authorized, Cause> {
         let reference = front_channel::read(target.query(), guard.rules())?;
         let server = self.authorization_servers.of(guard.rules());
@@ -68,10 +65,19 @@ impl Gateway {
             Some(server) => server.pushed(&reference.request_uri).await?,
             None => None,
         };
-        *owner = pushed.as_ref().map(|pushed| pushed.client_id.clone());
         let authorized = guard.authorize_reference(reference, pushed.as_ref(), now)?;
         seen.client_id = pushed.map(|pushed| pushed.client_id);
         Ok(authorized)
+    }
+
+    /// Whose request a browser brings: of a client that has pushed it, if it names what was pushed. What nobody is known to have pushed
+    /// may be anybody's.
+    async fn client_of_browser(&self, guard: &EndpointGuard, query: Option<&str>) -> Option<Box<str>> {
+        let parameters = Parameters::parse(query.unwrap_or_default().as_bytes()).ok()?;
+        let client = claimed::client(&parameters)?;
+        let Some(request_uri) = parameters.get("request_uri") else { return Some(client) };
+        let pushed = self.authorization_servers.of(guard.rules())?.pushed(request_uri).await.ok()??;
+        (pushed.client_id == client).then_some(client)
     }
 
     /// Judges the body of a request to an endpoint of an authorization server: a form, or what a client registers.

@@ -205,15 +205,17 @@ impl Proxy {
             return Err(AnswerError::ContentTypeWrong.into());
         }
         match (endpoint, permit.asked()) {
-            // In shadow, nothing is known of a request that broke a rule: nothing is asked of its answer, and nothing is remembered that
-            // would count once the shadow has ended.
-            (Endpoint::PushedAuthorizationRequest | Endpoint::Token | Endpoint::Registration, Some(_))
-                if permit.would_deny().is_some() =>
-            {
-                Ok(body)
-            }
+            // In shadow, nothing is known of a request that broke a rule, and so nothing is asked of its answer.
+            (Endpoint::Token | Endpoint::Registration, Some(_)) if permit.would_deny().is_some() => Ok(body),
             (Endpoint::PushedAuthorizationRequest, Some(asked)) => {
-                server.judge_pushed(asked.client_id(), (status, headers, &body), now).await?;
+                let judged = match permit.would_deny() {
+                    Some(_) => None,
+                    None => Some(server.judge_pushed(asked.client_id(), (status, headers, &body), now).await),
+                };
+                if permit.is_in_shadow() && !matches!(judged, Some(Ok(()))) {
+                    server.note_pushed(asked.client_id(), &body, now).await;
+                }
+                judged.unwrap_or(Ok(()))?;
                 Ok(body)
             }
             (Endpoint::Token, Some(asked)) => {

@@ -257,10 +257,31 @@ async fn whoever_names_a_client_of_the_shadow_beside_another_is_not_in_it() {
             .body(Bytes::new())
             .expect("a request")
     };
-    for (id, uri, code) in
-        [("client-2", "urn:other", "ok"), ("client-2", REQUEST_URI, "request_uri_unknown"), (CLIENT, REQUEST_URI, "ok")]
+    let (unknown, beside) = ("request_uri_unknown", "parameter_refused");
+    for (id, uri, code) in [
+        ("client-2", "urn:other", unknown),
+        ("client-2", REQUEST_URI, unknown),
+        ("client-2", &format!("{REQUEST_URI}&scope=x"), beside),
+        (CLIENT, REQUEST_URI, "ok"),
+    ] {
+        let (record, _, call) = stage.watched(get(id, uri)).await;
+        assert_eq!((&record["code"], call.is_some()), (&json!(code), code == "ok"), "{id} {uri}: {record}");
+    }
+    // What client-2 has pushed against a rule, or what came back against one, is its own too, while the shadow lasts.
+    let own = |method: &str| {
+        let authenticated = stage.authenticated_with(&stage.assertion("client-2", &json!({})));
+        let asked = changed(&changed(&stage.pushed(), "client_id", "client-2"), "code_challenge_method", method);
+        let asked = asked.into_iter().filter(|(name, _)| !name.starts_with("client_assertion"));
+        posted("/par", &asked.chain(authenticated).collect::<Vec<_>>(), &[])
+    };
+    for (method, uri, seconds, noted) in
+        [("plain", "urn:x:plain", 60, "pkce_plain"), ("S256", "urn:x:long", 3600, "answer_too_long_lived")]
     {
-        assert_eq!(stage.watched(get(id, uri)).await.0["code"], json!(code), "{id} {uri}");
+        stage.server.answers("/par", Answer::json(201, &json!({ "request_uri": uri, "expires_in": seconds })));
+        assert_eq!(stage.watched(own(method)).await.0["would_deny"], json!(noted));
+        let (record, ..) = stage.watched(get("client-2", uri)).await;
+        assert_eq!((&record["code"], &record["would_deny"]), (&json!("ok"), &json!(unknown)), "{record}");
+        assert_eq!(stage.watched(get(CLIENT, uri)).await.0["code"], json!(unknown), "{uri} of another");
     }
     // An answer that leads elsewhere too is nobody's.
     let page = || Request::get(format!("{ORIGIN}/login/1")).body(Bytes::new()).expect("a request");
@@ -278,6 +299,9 @@ async fn whoever_names_a_client_of_the_shadow_beside_another_is_not_in_it() {
         stage.server.answers("/login/1", answer);
         assert_eq!(stage.watched(page()).await.0["code"], json!(code), "{what}");
     }
+    stage.reload(|yaml| yaml.replace(&enforce(", clients: [client-2]"), "")).await;
+    let (record, ..) = stage.watched(get("client-2", "urn:x:plain")).await;
+    assert_eq!(record["code"], json!(unknown), "it does not outlive the shadow");
 }
 
 #[tokio::test(flavor = "multi_thread")]

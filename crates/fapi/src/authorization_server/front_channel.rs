@@ -25,6 +25,8 @@ pub struct Pushed {
     pub client_id: Box<str>,
     /// When its name expires.
     pub until: UnixTime,
+    /// Whether it broke a rule, and reached the server in shadow: it is known whose it is, and it counts for nothing else.
+    pub is_noted: bool,
 }
 
 /// Reads the query of an authorization request. Whether this client pushed it is not judged here.

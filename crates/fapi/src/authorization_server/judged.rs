@@ -74,6 +74,9 @@ impl JudgedRequest {
             Some(pushed) if *pushed.client_id != *client_id => {
                 Err(EndpointError::RequestUriUnknown { why: "was given to another client" })
             }
+            Some(pushed) if pushed.is_noted => {
+                Err(EndpointError::RequestUriUnknown { why: "is of a request that broke a rule" })
+            }
             Some(_) => Ok(Self { query, ..Self::of_client(client_id) }),
             None => Err(EndpointError::RequestUriUnknown { why: "was not given to a client by this server lately" }),
         }

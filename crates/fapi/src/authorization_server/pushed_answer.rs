@@ -5,6 +5,7 @@ use std::fmt;
 use http::{HeaderMap, StatusCode};
 
 use super::answer::{AnswerError, check_refusal, expires_in, success, text};
+use crate::jose::json::parse_object;
 use crate::text::is_uri;
 
 /// FAPI 2.0 §5.3.2.2: "shall issue pushed authorization requests request_uri with expires_in values of less than 600 seconds".
@@ -66,6 +67,12 @@ pub fn judge(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Result<Pus
     Ok(PushedAnswer::Accepted { request_uri: request_uri.into(), expires_in: found })
 }
 
+/// The `request_uri` of an answer that is not judged, if it has one. Whose it is can be remembered; that is all.
+pub fn named(body: &[u8]) -> Option<Box<str>> {
+    let members = parse_object(body).ok()?;
+    text(&members, "request_uri", MAX_REQUEST_URI).ok().map(Box::from)
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -85,6 +92,19 @@ mod tests {
 
     fn good() -> Value {
         json!({ "request_uri": URI, "expires_in": 60 })
+    }
+
+    #[test]
+    fn what_breaks_a_rule_has_a_name_all_the_same() {
+        let long = json!({ "request_uri": URI, "expires_in": 3600 });
+        assert_eq!(named(long.to_string().as_bytes()).as_deref(), Some(URI)); // control
+        let other = format!("urn:{}", "x".repeat(MAX_REQUEST_URI));
+        for nothing in
+            [json!({}), json!({ "request_uri": 1 }), json!({ "request_uri": "" }), json!({ "request_uri": other })]
+        {
+            assert_eq!(named(nothing.to_string().as_bytes()), None, "{nothing}");
+        }
+        assert_eq!(named(br#"{"request_uri":"urn:a","request_uri":"urn:b"}"#), None);
     }
 
     fn with(member: &str, value: Value) -> Result<PushedAnswer, AnswerError> {
