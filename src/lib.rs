@@ -28,7 +28,9 @@
 //!    [`BoundToken`](fapi::sender::BoundToken), and the route's other [`rate_limits`] are taken.
 //! 7. [`fapi::policy`]: the token's scope covers the route. The request is [`Authorized`](fapi::permit::Authorized); if
 //!    its body could contain a second token, the proxy reads the body and the line judges it.
-//! 8. [`Gateway::redeem`](gateway::Gateway::redeem): what changes state comes last. The [`replay`] log confirms that
+//! 8. [`fapi::signature`]: where the route says so, the client has signed the request, and its content is the one that was
+//!    signed.
+//! 9. [`Gateway::redeem`](gateway::Gateway::redeem): what changes state comes last. The [`replay`] log confirms that
 //!    the proof is used for the first time, and the request gets its [`Permit`](fapi::permit::Permit).
 //!
 //! Only a permit names an upstream. [`fapi::headers`] removes every field that could speak in the gateway's name and
@@ -40,7 +42,8 @@
 //! # Modules
 //!
 //! The crate [`fapi`] is pure: it uses no clock, no sockets and no files. Around it, [`issuer`] queries authorization
-//! servers, [`authorization_server`] knows the clients of those behind the gateway, [`replay`] records used proofs, in memory or in a [`store`] that replicas share, and [`rate_limits`] counts how
+//! servers, [`authorization_server`] knows the clients of those behind the gateway, [`signatures`] the keys of clients that sign
+//! requests, [`replay`] records used proofs, in memory or in a [`store`] that replicas share, and [`rate_limits`] counts how
 //! fast requests come, which replicas can tell each other through one. [`connection`], [`proxy`], [`upstream`], [`admin`]
 //! and [`server`] are the edge, built on Pingora. [`telemetry`] is what operators see; [`trace`] records some exchanges, whose
 //! spans [`otlp`] takes to a collector. [`certificate`] judges the certificates of files, [`tls_client`] is the TLS to servers
@@ -65,6 +68,7 @@ pub mod rate_limits;
 pub mod replay;
 pub mod resource;
 pub mod server;
+pub mod signatures;
 pub mod store;
 mod sync;
 pub mod telemetry;

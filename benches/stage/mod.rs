@@ -20,6 +20,7 @@ use fapi_gateway::issuer::Issuers;
 use fapi_gateway::replay::ReplayLog;
 use fapi_gateway::replay::keys::KnownKeys;
 use fapi_gateway::replay::memory::{Capacity, MemoryLog};
+use fapi_gateway::signatures::ClientKeySets;
 use http::request::Parts;
 use http::{Request, Version};
 use sandbox::authorization_server::{AuthorizationServer, ResourceServer};
@@ -166,6 +167,7 @@ routes:
         let limits = Limits { header_bytes: 32 * 1024, header_count: 100, token_bytes: 16 * 1024, body_bytes: 1024 };
         let now = now();
         let gateway = Gateway {
+            client_keys: ClientKeySets::default(),
             authorization_servers: AuthorizationServers::new(
                 config.authorization_servers,
                 &[],
@@ -239,7 +241,13 @@ routes:
                 self.gateway.redeem(authorized, &taken, now).await
             }
             Ok((
-                Verdict::Judged(Judged::AwaitsForm(_) | Judged::AwaitsBody(_) | Judged::AwaitsParameters(_), _)
+                Verdict::Judged(
+                    Judged::AwaitsForm(_)
+                    | Judged::AwaitsBody(_)
+                    | Judged::AwaitsSignature(_)
+                    | Judged::AwaitsParameters(_),
+                    _,
+                )
                 | Verdict::Preflight(_)
                 | Verdict::Metadata(_),
                 _,

@@ -26,7 +26,7 @@ use crate::tls_client::TrustAnchors;
 
 /// What is at the `jwks_uri` of a client.
 #[derive(Debug)]
-pub(super) struct PublishedKeys {
+pub(crate) struct PublishedKeys {
     /// Its keys. There may be none beside certificates, which may be of keys that verify nothing here.
     pub(super) keys: KeySet,
     /// The certificates that it made itself, if there are any (RFC 8705 §2.2).
@@ -35,7 +35,7 @@ pub(super) struct PublishedKeys {
 }
 
 /// The keys of all clients of a registry that publish them.
-pub(super) struct ClientKeySources {
+pub(crate) struct ClientKeySources {
     /// The configured name of the server whose clients they are.
     server: Arc<str>,
     trust_anchors: TrustAnchors,
@@ -71,7 +71,7 @@ impl ClientKeySources {
     ///
     /// # Errors
     /// [`ClientKeysError`], if there are clients with a `jwks_uri`.
-    pub(super) fn new(
+    pub(crate) fn new(
         server: &Arc<str>,
         clients: &Clients,
         trust_anchors: &TrustAnchors,
@@ -395,7 +395,7 @@ async fn read(reader: Option<&dyn Reader>, uri: &str) -> Result<Read, ReadError>
 impl PublishedKeys {
     fn parse(document: &[u8]) -> Result<Self, KeySetError> {
         let self_signed = SelfSigned::parse(document).ok();
-        let keys = match KeySet::parse(document) {
+        let keys = match KeySet::parse_with_ps512(document) {
             Err(KeySetError::NoUsableKey { .. }) if self_signed.is_some() => KeySet::default(),
             keys => keys?,
         };

@@ -6,6 +6,7 @@
 mod answers;
 mod assertion;
 mod client_keys;
+pub(crate) mod known_keys;
 mod pushed;
 mod shared;
 
@@ -13,8 +14,8 @@ use std::sync::Arc;
 
 use fapi::UnixTime;
 use fapi::authorization_server::authentication::{Authenticated, Claim, ClientKeySet};
-use fapi::authorization_server::certificate::{PeerCertificate, SelfSigned};
-use fapi::authorization_server::client::{ClientKeys, RegisteredClient};
+use fapi::authorization_server::certificate::PeerCertificate;
+use fapi::authorization_server::client::RegisteredClient;
 use fapi::authorization_server::clients::Clients;
 use fapi::authorization_server::front_channel::Pushed;
 use fapi::authorization_server::registration::RegistrationRules;
@@ -25,8 +26,9 @@ use fapi::sha256;
 use fapi::text::shown_text;
 
 pub use self::assertion::UsedAssertion;
+pub(crate) use self::client_keys::ClientKeySources;
 pub use self::client_keys::ClientKeysError;
-use self::client_keys::{ClientKeySources, PublishedKeys, ReadAgain};
+use self::known_keys::KnownKeys;
 use self::pushed::PushedRequests;
 use self::shared::SharedPushed;
 use crate::clock::Clock;
@@ -101,6 +103,11 @@ impl AuthorizationServers {
         Ok(Self { servers: settings.into_iter().map(of).collect::<Result<_, _>>()? })
     }
 
+    /// The server with this index.
+    pub(crate) fn at(&self, index: usize) -> Option<&Arc<AuthorizationServer>> {
+        self.servers.get(index)
+    }
+
     /// The server with these rules.
     pub fn of(&self, rules: &Rules) -> Option<&Arc<AuthorizationServer>> {
         self.servers.get(rules.server)
@@ -118,33 +125,6 @@ impl KnownClient {
     /// Its keys, if it has any and is registered.
     pub fn keys(&self) -> Option<&KeySet> {
         self.keys.keys()
-    }
-}
-
-/// The keys of a client.
-enum KnownKeys {
-    /// It has none, or they are not needed.
-    None,
-    /// They are in its registration.
-    Given(Arc<KeySet>),
-    /// They are at its `jwks_uri`.
-    Published(Arc<PublishedKeys>),
-}
-
-impl KnownKeys {
-    fn keys(&self) -> Option<&KeySet> {
-        match self {
-            Self::None => None,
-            Self::Given(keys) => Some(keys),
-            Self::Published(published) => Some(&published.keys),
-        }
-    }
-
-    fn self_signed(&self) -> Option<&SelfSigned> {
-        match self {
-            Self::None | Self::Given(_) => None,
-            Self::Published(published) => published.self_signed.as_ref(),
-        }
     }
 }
 
@@ -229,11 +209,12 @@ impl AuthorizationServer {
     }
 
     async fn keys_of(&self, endpoint: Endpoint, client: &RegisteredClient) -> Result<KnownKeys, Cause> {
-        if let ClientKeys::Given(keys) = client.keys() {
-            return Ok(KnownKeys::Given(keys.clone()));
-        }
-        let published = self.registry(endpoint).1.of(client).await?;
-        Ok(published.map_or(KnownKeys::None, KnownKeys::Published))
+        Ok(KnownKeys::of(client, self.registry(endpoint).1).await?)
+    }
+
+    /// Its clients, and what they publish.
+    pub(crate) const fn clients(&self) -> (&Clients, &ClientKeySources) {
+        (&self.settings.clients, &self.client_keys)
     }
 
     async fn keys_again(
@@ -243,15 +224,14 @@ impl AuthorizationServer {
         seen: &KnownKeys,
         error: EndpointError,
     ) -> Result<KnownKeys, Cause> {
-        let KnownKeys::Published(seen) = seen else { return Err(error.into()) };
         if !error.depends_on_keys() {
             return Err(error.into());
         }
-        match self.registry(endpoint).1.again(client, seen).await {
-            ReadAgain::Newer(newer) => Ok(KnownKeys::Published(newer)),
+        match seen.again(client, self.registry(endpoint).1).await {
+            Ok(Some(newer)) => Ok(newer),
             // What the client shows may be good: it can try again.
-            ReadAgain::NotRead(unavailable) if error.lacks_key() => Err(unavailable.into()),
-            ReadAgain::Same | ReadAgain::NotRead(_) => Err(error.into()),
+            Err(unavailable) if error.lacks_key() => Err(unavailable.into()),
+            Ok(None) | Err(_) => Err(error.into()),
         }
     }
 

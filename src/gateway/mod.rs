@@ -5,6 +5,7 @@
 //! step does not compile.
 
 mod endpoint;
+mod signature;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,12 +28,14 @@ use fapi::token::{self, ActiveToken, TokenError, TokenHash};
 use http::request::Parts;
 
 use self::endpoint::without_nonce;
+pub use self::signature::{HeadJudged, request_view};
 use crate::authorization_server::AuthorizationServers;
 use crate::issuer::Issuers;
 use crate::issuer::introspection::Asker;
 use crate::rate_limits::{RateLimits, Taken};
 use crate::replay::ReplayLog;
 use crate::replay::shared::SharedLog;
+use crate::signatures::ClientKeySets;
 
 /// Everything a decision depends on, except the request and the time.
 pub struct Gateway {
@@ -62,6 +65,8 @@ pub struct Gateway {
     pub rate_limits: Option<RateLimits>,
     /// The authorization servers in front of which it stands.
     pub authorization_servers: AuthorizationServers,
+    /// The keys of clients that sign requests.
+    pub client_keys: ClientKeySets,
 }
 
 impl Gateway {
@@ -88,7 +93,7 @@ impl Gateway {
         }
     }
 
-    /// Takes the last step: uses up the proof, if there is one, and returns the permit.
+    /// Takes the last step: uses up the proof and the signature, if there are any, and returns the permit.
     ///
     /// `now` is the time of this step: while a body or the keys of an issuer are read, the token can end and the proof become
     /// too old, and what a log that replicas share knew of proofs can be lost. On a route in shadow, a proof that cannot be used
@@ -99,6 +104,7 @@ impl Gateway {
     /// [`TokenError::Expired`], [`TokenError::Revoked`], [`DpopError::Stale`](fapi::dpop::DpopError::Stale),
     /// [`DpopError::Replayed`](fapi::dpop::DpopError::Replayed),
     /// [`DpopError::NonceRequired`](fapi::dpop::DpopError::NonceRequired),
+    /// [`SignatureError::Replayed`](fapi::signature::error::SignatureError::Replayed),
     /// [`ShareExceeded::ReplayLog`](fapi::rejection::ShareExceeded),
     /// [`Unavailable::RevocationsNeverRead`](fapi::rejection::Unavailable::RevocationsNeverRead) and
     /// [`Unavailable::RevocationsTooOld`](fapi::rejection::Unavailable::RevocationsTooOld) when the token may be revoked elsewhere,
@@ -115,6 +121,10 @@ impl Gateway {
                 Err(cause) => return authorized.without_first_use(cause.code(), &cause).ok_or(cause),
             },
             false => authorized,
+        };
+        let authorized = match authorized.signature_to_remember() {
+            Some(_) => Box::pin(self.use_signature(authorized, now)).await?,
+            None => authorized,
         };
         let first_use = match authorized.proof() {
             Some(proof) => match self.first_use(proof, &authorized.route().name, now).await {

@@ -1,6 +1,7 @@
 //! Request bodies: what is read of them before the decision, and how they are framed.
 
 use fapi::message::ExchangeError;
+use fapi::signature::digest::ContentHasher;
 use http::{Method, Version, header};
 use pingora::ErrorType;
 use pingora::proxy::Session;
@@ -33,14 +34,16 @@ pub(super) fn is_harmless(session: &mut Session) -> bool {
 }
 
 /// Reads a body of at most this many bytes, which Pingora buffers for the upstream up to [`BUFFER`], and adds what came of it
-/// to `read`.
+/// to `read`. What comes is hashed on the way.
 pub(super) async fn read_body(
     session: &mut Session,
     limits: &ExchangeLimits,
     limit: usize,
     read: &mut u64,
+    mut hasher: Option<&mut ContentHasher>,
 ) -> Result<Vec<u8>, ExchangeError> {
     let mut body = Vec::new();
+    let declared = unread::declared_length(session).and_then(|length| usize::try_from(length).ok());
     session.enable_retry_buffering();
     if !session.is_http2() && expects_continue(session.req_header()) {
         unread::interim(session, true);
@@ -51,6 +54,10 @@ pub(super) async fn read_body(
         let left = limits.patience(body.len() as u64).saturating_sub(began.elapsed());
         match tokio::time::timeout(left, session.read_request_body()).await {
             Ok(Ok(Some(chunk))) => {
+                if let Some(hasher) = &mut hasher {
+                    hasher.update(&chunk);
+                }
+                make_room(&mut body, chunk.len(), declared.unwrap_or(limit));
                 body.extend_from_slice(&chunk);
                 *read = body.len() as u64;
             }
@@ -65,5 +72,15 @@ pub(super) async fn read_body(
     Err(ExchangeError::BodyTooLarge { limit: limit as u64 })
 }
 
-/// The largest body that can be read and still be forwarded, in bytes: the size of Pingora's buffer.
+/// Makes room for so many more bytes: as much as there is once more, and no more than `most` in all, which nobody has promised to
+/// send.
+fn make_room(body: &mut Vec<u8>, bytes: usize, most: usize) {
+    let needed = body.len().saturating_add(bytes);
+    if needed > body.capacity() {
+        let grown = body.capacity().saturating_mul(2).min(most).max(needed);
+        body.reserve_exact(grown.saturating_sub(body.len()));
+    }
+}
+
+/// The largest body that can be read and still be forwarded by Pingora, in bytes: the size of its buffer.
 pub(super) const BUFFER: usize = 64 * 1024;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fapi::authorization_server::Endpoint;
 use fapi::cors::Cors;
 use fapi::headers::{InteractionId, TraceContext};
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
@@ -15,7 +14,9 @@ use fapi::rejection::Cause;
 use http::HeaderValue;
 use pingora::proxy::Session;
 
+use super::held::Held;
 use super::record::Unrecorded;
+use super::signed::response_rules;
 use super::unread::Rest;
 use crate::clock::Moment;
 use crate::connection::ConnectionFacts;
@@ -66,8 +67,8 @@ pub struct Context {
     pub(super) rest: Rest,
     /// Whether the body was read before the decision, and the client told to send it.
     pub(super) body_was_read: bool,
-    /// The form of a request to an authorization server.
-    pub(super) form: Bytes,
+    /// The body of a request, if Pingora does not keep it.
+    pub(super) body: Bytes,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) upstream_status: Option<u16>,
     /// The status of a response of the gateway's own.
@@ -114,7 +115,7 @@ impl Context {
             body_done: false,
             rest: Rest::None,
             body_was_read: false,
-            form: Bytes::new(),
+            body: Bytes::new(),
             expires_first: false,
             upstream: None,
             upstream_status: None,
@@ -160,10 +161,14 @@ impl Context {
         self.exchange.seen.route.as_ref().is_some_and(|route| route.is_for_browsers())
     }
 
-    /// The endpoint, if its answer is judged as a whole before any of it is sent.
-    pub(super) fn held_endpoint(&self) -> Option<Endpoint> {
-        let (_, endpoint) = self.exchange.permit()?.route().endpoint()?;
-        Some(endpoint).filter(|endpoint| endpoint.holds_answers())
+    /// Why the exchange cannot be Pingora's, if so.
+    pub(super) fn held(&self) -> Option<Held> {
+        let route = self.exchange.permit()?.route();
+        if let Some((_, endpoint)) = route.endpoint() {
+            return endpoint.holds_answers().then_some(Held::Endpoint(endpoint));
+        }
+        let signed = response_rules(route).map(Held::Signed);
+        signed.or_else(|| (!self.body.is_empty()).then_some(Held::Upload))
     }
 
     /// Returns the CORS rule for the answer: the route's, or else the listener's.

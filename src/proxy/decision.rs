@@ -11,6 +11,7 @@ use fapi::metadata::Document;
 use fapi::peer::{NoCertificate, Peer};
 use fapi::permit::{Judged, Permit};
 use fapi::rejection::{Cause, Rejection, ResponseContext, Seen, Unavailable};
+use fapi::signature::digest::ContentHasher;
 use http::{HeaderMap, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -22,6 +23,7 @@ use super::context::{Context, connection};
 use super::edits::apply;
 use super::limits::take_share;
 use super::response::add_rate_limits;
+use super::signed::signs_responses;
 use super::unread::{self, Framing};
 use crate::clock::{Moment, http_date, rfc3339};
 use crate::connection::OtherEnd;
@@ -118,21 +120,31 @@ impl Proxy {
         seen: &mut Seen,
     ) -> Result<Permit, Cause> {
         take_share(session, context, judged.token())?;
+        // The body, once it was read: nothing reads it twice.
+        let mut body = None;
+        let judged = match judged.without_signature() {
+            Ok(judged) => judged,
+            Err(waiting) => Box::pin(self.judge_signature(session, context, waiting, seen, &mut body)).await?,
+        };
         let authorized = match judged {
             Judged::Authorized(authorized) => authorized,
             Judged::AwaitsForm(waiting) => {
                 let limits = context.limits;
-                let form = wait_for_body(session, context, &limits, BUFFER).await?;
-                waiting.judge(&form)?
+                let form = read_once(session, context, &limits, BUFFER, &mut body).await?;
+                waiting.judge(form)?
+            }
+            Judged::AwaitsSignature(_) => {
+                let detail = "a signature was judged, and is to be judged again".to_owned();
+                return Err(Unavailable::Internal { detail }.into());
             }
             Judged::AwaitsParameters(guard) => {
                 let limits = context.limits.on(&guard.route().limits);
-                let form = wait_for_body(session, context, &limits, BUFFER).await?;
+                let form = wait_for_body(session, context, &limits, BUFFER, None).await?;
                 let client = Client { peer: &context.peer, verified_chain: context.verified_chain, address };
                 let (gateway, now) = (&context.generation.gateway, self.clock.unix_time());
                 let judging = gateway.judge_form(*guard, session.req_header(), &form, client, now, seen);
                 let authorized = Box::pin(judging).await?;
-                context.form = form.into();
+                context.body = form.into();
                 authorized
             }
             Judged::AwaitsBody(waiting) => {
@@ -148,14 +160,23 @@ impl Proxy {
                     Err(waiting) => {
                         // Before a client that waits for a 100 response is told to send what is refused.
                         fits?;
-                        let body = wait_for_body(session, context, &limits, limit).await?;
-                        waiting.judge(&body)?
+                        let body = read_once(session, context, &limits, limit, &mut body).await?;
+                        waiting.judge(body)?
                     }
                 }
             }
         };
+        // What is kept until the response is whole cannot be read from the client meanwhile.
+        if signs_responses(authorized.route()) && body.is_none() && !session.is_body_empty() {
+            let limits = context.limits.on(&authorized.route().limits);
+            let limit = usize::try_from(limits.body_bytes).unwrap_or(usize::MAX);
+            read_once(session, context, &limits, limit, &mut body).await?;
+        }
         if breaks_chunks(session) {
             return Err(ExchangeError::BodyMalformed.into());
+        }
+        if let Some(body) = body.filter(|body| body.len() > BUFFER || signs_responses(authorized.route())) {
+            context.body = body.into();
         }
         context.generation.gateway.redeem(authorized, taken, self.clock.unix_time()).await
     }
@@ -186,7 +207,9 @@ impl Proxy {
         context.answering = self.exchanges.answer(context.generation.limits.exchanges);
         let body = if context.answering.is_some() { body } else { String::new() };
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
-        self.answer_with(session, context, head, Bytes::from(body), framing).await?;
+        let body = Bytes::from(body);
+        self.sign_refusal(session, context, &mut head, &body).await?;
+        self.answer_with(session, context, head, body, framing).await?;
         Ok(status)
     }
 
@@ -301,16 +324,32 @@ impl Proxy {
     }
 }
 
-/// Reads the body, and counts the time that this takes as the client's.
-async fn wait_for_body(
+/// The body, of at most this many bytes: what was read of it before, or what is read now.
+async fn read_once<'b>(
     session: &mut Session,
     context: &mut Context,
     limits: &ExchangeLimits,
     limit: usize,
+    body: &'b mut Option<Vec<u8>>,
+) -> Result<&'b [u8], ExchangeError> {
+    if body.is_none() {
+        *body = Some(wait_for_body(session, context, limits, limit, None).await?);
+    }
+    let body = body.as_deref().unwrap_or_default();
+    if body.len() > limit { Err(ExchangeError::BodyTooLarge { limit: limit as u64 }) } else { Ok(body) }
+}
+
+/// Reads the body, and counts the time that this takes as the client's.
+pub(super) async fn wait_for_body(
+    session: &mut Session,
+    context: &mut Context,
+    limits: &ExchangeLimits,
+    limit: usize,
+    hasher: Option<&mut ContentHasher>,
 ) -> Result<Vec<u8>, ExchangeError> {
     context.body_was_read = true;
     let began = Moment::now();
-    let body = read_body(session, limits, limit, &mut context.body_bytes).await;
+    let body = read_body(session, limits, limit, &mut context.body_bytes, hasher).await;
     context.body_wait = began.elapsed();
     body
 }

@@ -80,7 +80,10 @@ impl Failure {
         };
         if matches!(error, ConnectTimedout | ReadTimedout | TLSHandshakeTimedout | WriteTimedout) {
             Self::Timeout
-        } else if matches!(error, H2Downgrade | H2Error | InvalidH2 | InvalidHTTPHeader | Custom("InvalidChunk")) {
+        } else if matches!(
+            error,
+            H2Downgrade | H2Error | InvalidH2 | InvalidHTTPHeader | Custom("InvalidChunk" | "AnswerTooLarge")
+        ) {
             Self::Protocol
         } else if matches!(
             error,

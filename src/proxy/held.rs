@@ -1,8 +1,9 @@
-//! Exchanges with an authorization server whose answer is judged as a whole, before any of it reaches the client.
+//! Exchanges that Pingora cannot have, since something is whole before it goes on: an answer of an authorization server, which is
+//! judged; a response that is signed; or a request that was signed, and is larger than what Pingora keeps.
 //!
 //! Pingora passes a response on as it comes: once its head is written, a token that is in its body can be cut off and not taken
-//! back. So the gateway has these exchanges itself, on connections of Pingora's: the request is a form or a registration that was read
-//! already, or has no body, and the answer is small.
+//! back. So the gateway has these exchanges itself, on connections of Pingora's: the body of the request was read already, or there
+//! is none.
 
 use std::future::{Future, poll_fn};
 use std::task::Poll;
@@ -11,6 +12,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use fapi::authorization_server::{AnswerError, Endpoint};
 use fapi::rejection::{Cause, Unavailable};
+use fapi::signature::error::SignatureError;
+use fapi::signature::rules::ResponseRules;
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
@@ -22,7 +25,29 @@ use tokio::time::timeout;
 use super::Proxy;
 use super::context::{Context, connection};
 use super::edits::without_hops;
-use super::unread::Framing;
+use super::unread::{self, Framing};
+
+/// Why an exchange is not Pingora's.
+#[derive(Clone, Copy)]
+pub(super) enum Held {
+    /// The answer of this endpoint is judged as a whole.
+    Endpoint(Endpoint),
+    /// The response is signed as a whole.
+    Signed(ResponseRules),
+    /// The request is larger than what Pingora keeps. Its response is passed on as it comes.
+    Upload,
+}
+
+impl Held {
+    /// The largest answer that is kept, in bytes; `None` if none is.
+    const fn largest_answer(self) -> Option<usize> {
+        match self {
+            Self::Endpoint(_) => Some(LARGEST_ANSWER),
+            Self::Signed(rules) => Some(rules.content_bytes),
+            Self::Upload => None,
+        }
+    }
+}
 
 /// An answer that nobody has seen yet.
 struct Answer {
@@ -31,25 +56,32 @@ struct Answer {
 }
 
 impl Proxy {
-    /// Has the whole exchange with this endpoint.
-    pub(super) async fn exchange_held(&self, session: &mut Session, context: &mut Context, endpoint: Endpoint) {
+    /// Has the whole exchange.
+    pub(super) async fn exchange_held(&self, session: &mut Session, context: &mut Context, held: Held) {
         let answer = loop {
-            match self.attempt(session, context).await {
+            match self.attempt(session, context, held).await {
                 Err(error) if error.retry() => {}
                 ended => break ended,
             }
         };
-        let delivered = match answer {
-            Ok(answer) => self.deliver(session, context, endpoint, answer).await,
-            Err(error) => Err(error),
+        let delivered = match (answer, held) {
+            (Ok(Some(answer)), Held::Endpoint(endpoint)) => self.deliver(session, context, endpoint, answer).await,
+            (Ok(Some(answer)), Held::Signed(_)) => self.deliver_signed(session, context, answer).await,
+            (Ok(Some(_)), Held::Upload) | (Ok(None), _) => Ok(()),
+            (Err(error), _) => Err(error),
         };
         if let Err(error) = delivered {
             let _ = self.fail_to_proxy(session, &error, context).await;
         }
     }
 
-    /// Sends the request to a server, and reads its answer.
-    async fn attempt(&self, session: &mut Session, context: &mut Context) -> pingora::Result<Answer> {
+    /// Sends the request to a server, and reads its answer, or passes it on.
+    async fn attempt(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        held: Held,
+    ) -> pingora::Result<Option<Answer>> {
         let peer = self.upstream_peer(session, context).await?;
         let time_left = context.time_left();
         let connecting = self.connector.get_http_session(&*peer);
@@ -63,26 +95,46 @@ impl Proxy {
         };
         // The answer is small, and nobody sees the beginning of it: what its first byte may take is enough for all of it.
         let patience = peer.options.read_timeout.unwrap_or(context.time_left()).min(context.time_left());
-        let form = context.form.clone();
-        let answer = match self.held_request(session, context, &peer, &server, &form) {
+        let body = context.body.clone();
+        let answer = match self.held_request(session, context, (&peer, &server), &body, held) {
             Ok(request) => {
-                context.body_bytes = form.len() as u64;
+                context.body_bytes = body.len() as u64;
                 context.body_done = true;
-                let answered = timeout(patience, ask(&peer, &mut server, request, form));
-                tokio::select! {
+                let late =
+                    || Err(Error::explain(ErrorType::ReadTimedout, "the server did not answer in time").into_up());
+                let largest = held.largest_answer();
+                let asking = async {
+                    let asked = async {
+                        send(&peer, &mut server, request, body).await?;
+                        let head = read_head(&mut server).await?;
+                        match largest {
+                            Some(largest) => Ok((head, read_whole(&mut server, largest).await?)),
+                            None => Ok((head, Bytes::new())),
+                        }
+                    };
+                    timeout(patience, asked).await.unwrap_or_else(|_| late())
+                };
+                let answered = tokio::select! {
                     // What has come is worth more than that nobody may wait for it.
                     biased;
-                    answered = answered => answered.unwrap_or_else(|_| {
-                        Err(Error::explain(ErrorType::ReadTimedout, "the server did not answer in time").into_up())
-                    }),
-                    left = session.as_downstream_mut().read_body_or_idle(true) => Err(match left {
-                        Ok(_) => Error::explain(ErrorType::ConnectionClosed, "nobody waits for the answer").into_down(),
-                        Err(error) => error.into_down(),
-                    }),
+                    answered = asking => answered,
+                    left = session.as_downstream_mut().read_body_or_idle(true) => Err(nobody_waits(left)),
+                };
+                match (answered, largest) {
+                    (Ok((head, body)), Some(_)) => Ok(Some(Answer { head, body })),
+                    (Ok((head, _)), None) => self.pass_on(session, context, head, &mut server).await.map(|()| None),
+                    (Err(error), _) => Err(error),
                 }
             }
             Err(error) => Err(error),
         };
+        let answer = answer.map_err(|error| match held {
+            Held::Signed(rules) if *error.etype() == TOO_LARGE => {
+                let limit = rules.content_bytes;
+                context.refuse(SignatureError::ResponseTooLarge { limit }, "the response was not signed").into_up()
+            }
+            Held::Signed(_) | Held::Endpoint(_) | Held::Upload => error,
+        });
         let (connector, used, sound) = (self.connector.clone(), peer.clone(), answer.is_ok());
         let mut ending = Box::pin(async move {
             if sound {
@@ -109,21 +161,23 @@ impl Proxy {
         &self,
         session: &Session,
         context: &mut Context,
-        peer: &HttpPeer,
-        server: &HttpSession,
-        form: &Bytes,
+        (peer, server): (&HttpPeer, &HttpSession),
+        body: &Bytes,
+        held: Held,
     ) -> pingora::Result<RequestHeader> {
         let asked: &http::request::Parts = session.req_header();
         let path = asked.uri.path_and_query().map_or("/", |path| path.as_str());
         let mut request = RequestHeader::build(asked.method.clone(), path.as_bytes(), Some(24))?;
         let mut headers = without_hops(&asked.headers);
-        // What is judged is read as it is.
-        headers.remove(header::ACCEPT_ENCODING);
-        // What is rewritten has no tag of the server's.
-        headers.remove(header::IF_NONE_MATCH);
-        headers.remove(header::IF_MODIFIED_SINCE);
+        if matches!(held, Held::Endpoint(_)) {
+            // What is judged is read as it is.
+            headers.remove(header::ACCEPT_ENCODING);
+            // What is rewritten has no tag of the server's.
+            headers.remove(header::IF_NONE_MATCH);
+            headers.remove(header::IF_MODIFIED_SINCE);
+        }
         headers.remove(header::EXPECT);
-        headers.remove(header::CONTENT_LENGTH);
+        let has_length = headers.remove(header::CONTENT_LENGTH).is_some();
         let authority = asked.uri.authority().map(|authority| authority.as_str());
         let host = headers.remove(header::HOST).or_else(|| HeaderValue::try_from(authority?).ok());
         for (name, value) in &headers {
@@ -132,8 +186,8 @@ impl Proxy {
         if let Some(host) = host {
             request.insert_header(header::HOST, host)?;
         }
-        if !form.is_empty() {
-            request.insert_header(header::CONTENT_LENGTH, form.len())?;
+        if !body.is_empty() || (has_length && !matches!(held, Held::Endpoint(_))) {
+            request.insert_header(header::CONTENT_LENGTH, body.len())?;
         }
         let http2 = matches!(server, HttpSession::H2(_));
         request.set_version(if http2 { Version::HTTP_2 } else { Version::HTTP_11 });
@@ -183,6 +237,74 @@ impl Proxy {
             facts.phase.busy(context.time_left());
         }
         self.answer_with(session, context, head, body, Framing::Sound).await
+    }
+
+    /// Signs a response, and passes it on.
+    async fn deliver_signed(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        answer: Answer,
+    ) -> pingora::Result<()> {
+        let Answer { mut head, body } = answer;
+        self.edit_response(session, &mut head, context)?;
+        head.remove_header(&header::TRANSFER_ENCODING);
+        head.set_version(Version::HTTP_11);
+        let is_head = session.req_header().method == http::Method::HEAD;
+        if !is_head && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+            head.insert_header(header::CONTENT_LENGTH, body.len())?;
+        }
+        if let Err(error) = self.sign_response(session, context, &mut head, &body).await {
+            return Err(context.refuse(error, "the response was not signed").into_up());
+        }
+        context.attempt.end();
+        if let Some(facts) = connection(session) {
+            facts.phase.busy(context.time_left());
+        }
+        self.answer_with(session, context, head, body, Framing::Sound).await
+    }
+
+    /// Passes a response on as it comes.
+    async fn pass_on(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        mut head: ResponseHeader,
+        server: &mut HttpSession,
+    ) -> pingora::Result<()> {
+        self.edit_response(session, &mut head, context)?;
+        head.set_version(Version::HTTP_11);
+        let is_head = session.req_header().method == http::Method::HEAD;
+        let has_content = !is_head && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        if session.is_http2() || !has_content || head.headers.contains_key(header::CONTENT_LENGTH) {
+            head.remove_header(&header::TRANSFER_ENCODING);
+        } else {
+            head.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        }
+        if let Some(facts) = connection(session) {
+            facts.phase.busy(context.time_left());
+        }
+        unread::before_response(session, context, Framing::Sound);
+        session.write_response_header(Box::new(head), !has_content).await.map_err(|error| error.into_down())?;
+        loop {
+            let chunk = tokio::select! {
+                biased;
+                chunk = server.read_response_body() => chunk.map_err(|error| error.into_up())?,
+                left = session.as_downstream_mut().read_body_or_idle(true) => return Err(nobody_waits(left)),
+            };
+            let Some(chunk) = chunk else { break };
+            self.check_overdue(context)?;
+            if has_content && !chunk.is_empty() {
+                context.response_bytes = context.response_bytes.saturating_add(chunk.len() as u64);
+                session.write_response_body(Some(chunk), false).await.map_err(|error| error.into_down())?;
+            }
+        }
+        context.attempt.end();
+        if has_content {
+            session.write_response_body(None, true).await.map_err(|error| error.into_down())?;
+        }
+        unread::after_response(session, context).await;
+        Ok(())
     }
 
     /// Judges what the server answered; returns what the client gets.
@@ -238,29 +360,36 @@ impl Proxy {
     }
 }
 
-/// Sends the request, and reads the whole answer.
-async fn ask(
-    peer: &HttpPeer,
-    server: &mut HttpSession,
-    request: RequestHeader,
-    form: Bytes,
-) -> pingora::Result<Answer> {
+/// What a client has done that waits for an answer.
+fn nobody_waits(left: pingora::Result<Option<Bytes>>) -> Box<Error> {
+    match left {
+        Ok(_) => Error::explain(ErrorType::ConnectionClosed, "nobody waits for the answer").into_down(),
+        Err(error) => error.into_down(),
+    }
+}
+
+/// Sends the request.
+async fn send(peer: &HttpPeer, server: &mut HttpSession, request: RequestHeader, body: Bytes) -> pingora::Result<()> {
     server.set_read_timeout(peer.options.read_timeout);
     server.set_write_timeout(peer.options.write_timeout);
     server.write_request_header(Box::new(request)).await.map_err(|error| error.into_up())?;
-    if !form.is_empty() {
-        server.write_request_body(form, true).await.map_err(|error| error.into_up())?;
+    if !body.is_empty() {
+        server.write_request_body(body, true).await.map_err(|error| error.into_up())?;
     }
-    server.finish_request_body().await.map_err(|error| error.into_up())?;
-    let head = read_head(server).await?;
+    server.finish_request_body().await.map_err(|error| error.into_up())
+}
+
+/// Reads the whole body of an answer, if it has at most this many bytes.
+async fn read_whole(server: &mut HttpSession, largest: usize) -> pingora::Result<Bytes> {
     let mut body = BytesMut::new();
     while let Some(chunk) = server.read_response_body().await.map_err(|error| error.into_up())? {
-        if body.len().saturating_add(chunk.len()) > LARGEST_ANSWER {
-            return Err(Error::explain(ErrorType::InvalidHTTPHeader, "the answer has more than 256 KiB").into_up());
+        if body.len().saturating_add(chunk.len()) > largest {
+            let why = format!("the answer has more than {largest} bytes");
+            return Err(Error::explain(TOO_LARGE, why).into_up());
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { head, body: body.freeze() })
+    Ok(body.freeze())
 }
 
 /// The head of the final response.
@@ -277,6 +406,8 @@ async fn read_head(server: &mut HttpSession) -> pingora::Result<ResponseHeader> 
     Err(Error::explain(ErrorType::InvalidHTTPHeader, "there is no final response").into_up())
 }
 
+/// What an answer is that is larger than what is kept of it.
+const TOO_LARGE: ErrorType = ErrorType::Custom("AnswerTooLarge");
 /// How long the end of a connection may take.
 const LONGEST_ENDING: Duration = Duration::from_secs(1);
 /// How many interim responses are read before the final one.

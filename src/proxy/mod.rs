@@ -15,6 +15,7 @@ mod held;
 mod limits;
 mod record;
 mod response;
+mod signed;
 mod spans;
 mod unread;
 
@@ -174,9 +175,9 @@ impl ProxyHttp for Proxy {
                 return Ok(true);
             }
             // Boxed, as what is rare: every exchange would carry the room for it.
-            return match context.held_endpoint() {
-                Some(endpoint) => {
-                    Box::pin(self.exchange_held(session, context, endpoint)).await;
+            return match context.held() {
+                Some(held) => {
+                    Box::pin(self.exchange_held(session, context, held)).await;
                     Ok(true)
                 }
                 None => Ok(false),

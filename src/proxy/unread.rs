@@ -49,6 +49,7 @@ impl Framing {
             | Cause::Token(_)
             | Cause::Sender(_)
             | Cause::Policy(_)
+            | Cause::Signature(_)
             | Cause::Endpoint(_)
             | Cause::Answer(_)
             | Cause::Proof(_)
@@ -114,7 +115,7 @@ fn may_be_kept(session: &Session, context: &Context) -> bool {
     declared_length(session).is_none_or(|length| length <= context.generation.limits.unread_body_bytes)
 }
 
-fn declared_length(session: &Session) -> Option<u64> {
+pub(super) fn declared_length(session: &Session) -> Option<u64> {
     session.req_header().headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

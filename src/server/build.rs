@@ -28,6 +28,7 @@ use crate::replay::keys::KnownKeys;
 use crate::replay::memory::MemoryLog;
 use crate::replay::shared::SharedLog;
 use crate::resource::{Kind, Resources};
+use crate::signatures::ClientKeySets;
 use crate::store::Store;
 use crate::telemetry::issuers::IssuerMetrics;
 use crate::telemetry::metrics::Metrics;
@@ -133,6 +134,10 @@ pub(super) fn build(
     for route in config.routes.iter().filter(in_shadow) {
         metrics.begin_shadow(&route.name);
     }
+    for route in config.routes.iter().filter(|route| route.policy().is_some_and(|policy| policy.signature().is_some()))
+    {
+        metrics.begin_signatures(&route.name);
+    }
     let replay_limits = ReplayLimits {
         shared: replay_store.map(|store| store.settings().place()),
         capacity: config.replay,
@@ -179,6 +184,12 @@ pub(super) fn build(
         })
     });
     let upstreams = upstreams.collect();
+    let authorization_servers = AuthorizationServers::new(
+        config.authorization_servers,
+        &stores,
+        clock,
+        before.map(|before| &before.gateway.authorization_servers),
+    )?;
     Ok(Generation {
         number,
         resources: named,
@@ -211,12 +222,13 @@ pub(super) fn build(
             replay,
             shared_replay,
             rate_limits,
-            authorization_servers: AuthorizationServers::new(
-                config.authorization_servers,
-                &stores,
+            client_keys: ClientKeySets::new(
+                config.client_keys,
+                &authorization_servers,
                 clock,
-                before.map(|before| &before.gateway.authorization_servers),
+                before.map(|before| &before.gateway.client_keys),
             )?,
+            authorization_servers,
         },
         upstreams,
         stores,

@@ -282,6 +282,11 @@ impl Metrics {
         self.routes.begin_shadow(name);
     }
 
+    /// Lets the counters of signatures on a route begin at 0.
+    pub fn begin_signatures(&self, name: &str) {
+        self.routes.begin_signatures(name);
+    }
+
     /// The bytes that a listener transfers.
     pub fn traffic(&self, listener: &str) -> Traffic {
         self.routes.traffic(listener)

@@ -22,6 +22,36 @@ pub(super) struct RouteFamilies {
     bytes: IntCounterVec,
     rate_limited: IntCounterVec,
     shadow_denials: IntCounterVec,
+    signatures: IntCounterVec,
+}
+
+/// What became of the signature of a message, by its label in the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureOutcome {
+    /// A request has one that holds.
+    Verified,
+    /// A request has none, and needs none.
+    Absent,
+    /// A request was refused for lack of one that holds, or for its digest; in shadow it would be.
+    Refused,
+    /// A response was signed.
+    Signed,
+    /// A response was not, and withheld.
+    NotSigned,
+}
+
+impl SignatureOutcome {
+    const ALL: [Self; 5] = [Self::Verified, Self::Absent, Self::Refused, Self::Signed, Self::NotSigned];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Absent => "absent",
+            Self::Refused => "refused",
+            Self::Signed => "signed",
+            Self::NotSigned => "not_signed",
+        }
+    }
 }
 
 impl RouteFamilies {
@@ -69,6 +99,11 @@ impl RouteFamilies {
                 "Requests that were permitted because their route, or their authorization server, is in shadow, by the code with which they would have been refused.",
                 &["route", "code"],
             )?,
+            signatures: counter(
+                "fapi_gateway_signatures_total",
+                "Signatures of messages on routes with signature. outcome is verified, absent (and not required) or refused for a request, signed or not_signed for a response.",
+                &["route", "outcome"],
+            )?,
         })
     }
 
@@ -92,6 +127,14 @@ impl RouteFamilies {
             duration: self.timing(REQUEST_DURATION, name, LONG, &self.request_duration),
             decision: self.timing(DECISION_DURATION, name, SHORT, &self.decision_duration),
             shadow_denials: self.shadow_denials.clone(),
+            signatures: self.signatures.clone(),
+        }
+    }
+
+    /// Lets the series of a route with signatures begin at 0.
+    pub(super) fn begin_signatures(&self, name: &str) {
+        for outcome in SignatureOutcome::ALL {
+            begin(&self.signatures, &[name, outcome.as_str()]);
         }
     }
 
@@ -132,6 +175,7 @@ pub struct RouteMetrics {
     duration: Timing,
     decision: Timing,
     shadow_denials: IntCounterVec,
+    signatures: IntCounterVec,
 }
 
 impl RouteMetrics {
@@ -147,6 +191,11 @@ impl RouteMetrics {
         }
         self.duration.observe(ending.duration, traced);
         self.decision.observe(ending.decision, traced);
+    }
+
+    /// Counts the signature of a message.
+    pub fn signature(&self, outcome: SignatureOutcome) {
+        self.signatures.with_label_values(&[&*self.name, outcome.as_str()]).inc();
     }
 
     /// Counts a request that would have been refused with this code, if the route were not in shadow.

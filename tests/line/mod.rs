@@ -21,6 +21,7 @@ mod revocations;
 mod shadow;
 mod shared_rate_limits;
 mod shared_revocations;
+mod signatures;
 mod vectors;
 
 use bytes::Bytes;

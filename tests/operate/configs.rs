@@ -46,13 +46,14 @@ fn every_bad_file_gives_exactly_its_problems() {
 #[test]
 fn without_files_all_that_is_written_is_judged_all_the_same() {
     // The keys that name files, and one whose value has to fit the file of another.
-    const OF_FILES: [&str; 15] = [
+    const OF_FILES: [&str; 16] = [
         // Of `header_files`.
         "*",
         "algorithm",
         "certificate",
         "destination",
         "directory",
+        "file",
         "jwks",
         "key",
         "metadata",
@@ -1096,7 +1097,7 @@ fn general(path: &str) -> String {
     let mut general = String::new();
     for part in path.split('.') {
         let part = part.split_once('[').map_or(part.to_owned(), |(key, _)| format!("{key}[]"));
-        let chosen = ["upstreams", "error_templates", "stores"].contains(&&*general)
+        let chosen = ["upstreams", "error_templates", "stores", "client_keys"].contains(&&*general)
             || general.ends_with(".claims")
             || general.ends_with(".header_files")
             || general == "tracing.otlp.resource"
@@ -1174,7 +1175,7 @@ impl Folder {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("fapi-gateway-configs-{}-{count}", std::process::id()));
-        for part in ["tls", "keys", "secrets", "clients", "resource-servers"] {
+        for part in ["tls", "keys", "secrets", "clients", "partners", "resource-servers"] {
             fs::create_dir_all(path.join(part)).expect("a folder");
         }
         let folder = Self(path);
@@ -1233,6 +1234,10 @@ impl Folder {
         folder.write("keys/two.key", &[[1; 16], [2; 16], [3; 16], [4; 16]].concat());
         folder.write("keys/dpop-nonce.key", b"0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0\n");
         folder.write("keys/zero.key", &[0; 32]);
+        let jwk = r#"{"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+        folder.write("partners/keys.json", format!(r#"{{"tpp-1":{{"keys":[{jwk}]}}}}"#).as_bytes());
+        folder.write("partners/empty.json", b"{}");
+        folder.write("partners/no-keys.json", br#"{"tpp-1":{"keys":[]}}"#);
         folder.write_other_forms();
         folder
     }

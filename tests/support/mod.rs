@@ -12,6 +12,7 @@ pub mod prometheus;
 pub mod python;
 pub mod redis;
 pub mod relay;
+pub mod signature;
 pub mod source;
 pub mod token;
 pub mod tools;

@@ -308,6 +308,31 @@ codes! {
     AcrInsufficient = "acr_insufficient", UNAUTHORIZED, Some(InsufficientUserAuthentication);
     /// `auth_time` is longer ago than `require.authentication` allows, or unknown (RFC 9470 §3).
     AuthenticationTooOld = "authentication_too_old", UNAUTHORIZED, Some(InsufficientUserAuthentication);
+    /// The request has no signature that is for this resource, and the route's `signature` requires one (FAPI 2.0 HTTP Signatures;
+    /// RFC 9421 §3.2).
+    SignatureMissing = "signature_missing", UNAUTHORIZED, None;
+    /// A signature, or what says what it is over, cannot be read, or could be read in two ways (RFC 9421 §4, RFC 7515 §5.2).
+    SignatureMalformed = "signature_malformed", UNAUTHORIZED, None;
+    /// The signature does not cover what it has to, or covers what the request does not have (RFC 9421 §2, §3.2).
+    SignatureComponentMissing = "signature_component_missing", UNAUTHORIZED, None;
+    /// No key of the token's client has the name that the signature says (RFC 9421 §3.2).
+    SignatureKeyUnknown = "signature_key_unknown", UNAUTHORIZED, None;
+    /// The signature's algorithm is not that of the key, or one that nobody may sign with (RFC 9421 §3.2, FAPI 2.0 §5.4.1).
+    SignatureAlgorithmRefused = "signature_algorithm_refused", UNAUTHORIZED, None;
+    /// The signature was made too long ago, is of the future, or has expired (RFC 9421 §3.2.1).
+    SignatureStale = "signature_stale", UNAUTHORIZED, None;
+    /// The signature is not one of the key over this request (RFC 9421 §3.2).
+    SignatureInvalid = "signature_invalid", UNAUTHORIZED, None;
+    /// What the signature says of its maker or of whom it is for is missing, or not what it has to be.
+    SignatureClaimRefused = "signature_claim_refused", UNAUTHORIZED, None;
+    /// The certificate that a signature came with is not one that seals, not trusted, or not of the client.
+    SignatureCertificateRefused = "signature_certificate_refused", UNAUTHORIZED, None;
+    /// The same signature was accepted before (RFC 9421 §7.2.2).
+    SignatureReplayed = "signature_replayed", UNAUTHORIZED, None;
+    /// The request has content and no digest of it that counts (RFC 9530 §2, §5).
+    DigestMissing = "digest_missing", UNAUTHORIZED, None;
+    /// A digest is not that of the content as it was received (RFC 9530 §2).
+    DigestMismatch = "digest_mismatch", UNAUTHORIZED, None;
     /// The issuer's keys were never read, or not again within `jwks.max_age` (our fault or the issuer's: no challenge).
     KeysUnavailable = "keys_unavailable", SERVICE_UNAVAILABLE, None;
     /// The issuer could not be asked about the token, or did not answer as it must (our fault or the issuer's: no challenge).
@@ -407,6 +432,8 @@ codes! {
     AnswerMalformed = "answer_malformed", BAD_GATEWAY, None;
     /// The authorization server's metadata is not that of the configured issuer, or allows nothing that the profile does.
     MetadataMismatch = "metadata_mismatch", BAD_GATEWAY, None;
+    /// The response could not be signed, or is larger than what is signed; it was withheld.
+    ResponseNotSigned = "response_not_signed", INTERNAL_SERVER_ERROR, None;
     /// A fault of the gateway itself; nothing was forwarded unchecked.
     Internal = "internal", INTERNAL_SERVER_ERROR, None;
 }

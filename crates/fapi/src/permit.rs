@@ -9,7 +9,7 @@
 //! ```compile_fail
 //! use fapi::{permit::Permit, route::Matched};
 //! fn forge(matched: Matched) -> Permit {
-//!     Permit { matched, token: None, shadow: None, would_deny: None, asked: None } // the fields are private
+//!     Permit { matched, token: None, shadow: None, would_deny: None, asked: None, signed: None } // the fields are private
 //! }
 //! ```
 //!
@@ -32,10 +32,19 @@ use crate::authorization_server::{Endpoint, EndpointError, FormRequest, JudgedRe
 use crate::code::Code;
 use crate::credentials::{CredentialsError, Scheme, form_has_token, is_form};
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
+use crate::jose::keys::KeySet;
 use crate::policy::{Policy, PolicyError, Remaining};
 use crate::route::{Matched, Requirement, Route, Target, UpstreamRef};
 use crate::sender::{AcceptedToken, BoundToken, SenderError, SenderEvidence};
 use crate::shadow::{InShadow, WouldDeny};
+use crate::signature::digest::{ClaimedDigest, ContentHasher};
+use crate::signature::error::SignatureError;
+use crate::signature::input::{SIGNATURE, SIGNATURE_INPUT};
+use crate::signature::message::{Message, RequestView};
+use crate::signature::profile::Content;
+use crate::signature::rules::{Presence, RequestRules, SignatureRules};
+use crate::signature::signed_request::{SignatureUse, SignedRequest};
+use crate::signature::verify::{self, SignedFields};
 use crate::token::ActiveToken;
 
 /// What a matched route requires.
@@ -99,11 +108,13 @@ impl Guard {
     ) -> Result<Judged, PolicyError> {
         let remaining = self.policy.check(token.claims(), target, headers, now)?;
         let token = AcceptedToken::Bound(token);
-        if !remaining.is_empty() {
-            let waiting = AwaitsBody { guard: self, token, remaining, shadow: None };
-            return Ok(Judged::AwaitsBody(waiting.into()));
-        }
-        Ok(Authorized { token: Some(token), ..Authorized::open(self.matched) }.beside(headers))
+        let rules = self.policy.signature().cloned();
+        let judged = if remaining.is_empty() {
+            Authorized { token: Some(token), ..Authorized::open(self.matched) }.beside(headers)
+        } else {
+            AwaitsBody::of(self, token, remaining, None)
+        };
+        Ok(judged.beside_signature(rules, None))
     }
 
     /// Whether the route is in shadow at `now`, for some client at least.
@@ -138,10 +149,11 @@ impl Guard {
             return Ok(self.authorize(BoundToken::prove(token, evidence)?, target, headers, now)?);
         }
         let (token, noted) = AcceptedToken::in_shadow(token, evidence, shadow)?;
+        let rules = self.policy.signature().cloned();
         let would_deny = match (self.policy.check(token.claims(), target, headers, now), noted) {
             (Ok(remaining), None) if !remaining.is_empty() => {
-                let waiting = AwaitsBody { guard: self, token, remaining, shadow: Some(shadow) };
-                return Ok(Judged::AwaitsBody(waiting.into()));
+                let waiting = AwaitsBody::of(self, token, remaining, Some(shadow));
+                return Ok(waiting.beside_signature(rules, Some(shadow)));
             }
             (Ok(_), noted) => noted,
             // What the request says of the customer is no requirement on the token.
@@ -151,8 +163,9 @@ impl Guard {
             (Err(error), noted) => Some(noted.unwrap_or_else(|| WouldDeny::by_policy(error.code(), &error, shadow))),
         };
         let would_deny = would_deny.map(Box::new);
-        let matched = self.matched;
-        Ok(Authorized { matched, token: Some(token), shadow: Some(shadow), would_deny, asked: None }.beside(headers))
+        let open = Authorized::open(self.matched);
+        let judged = Authorized { token: Some(token), shadow: Some(shadow), would_deny, ..open }.beside(headers);
+        Ok(judged.beside_signature(rules, Some(shadow)))
     }
 }
 
@@ -295,6 +308,8 @@ pub enum Judged {
     AwaitsForm(AwaitsForm),
     /// The body, which the token is compared with.
     AwaitsBody(Box<AwaitsBody>),
+    /// The signature, and then the body as far as that is signed.
+    AwaitsSignature(Box<AwaitsSignature>),
     /// The body, which has the parameters of a request to an authorization server.
     AwaitsParameters(Box<EndpointGuard>),
 }
@@ -305,7 +320,212 @@ impl Judged {
         match self {
             Self::Authorized(authorized) | Self::AwaitsForm(AwaitsForm(authorized)) => authorized.token.as_ref(),
             Self::AwaitsBody(waiting) => Some(&waiting.token),
+            Self::AwaitsSignature(waiting) => waiting.rest.token(),
             Self::AwaitsParameters(_) => None,
+        }
+    }
+
+    /// The route that it is for.
+    pub fn route(&self) -> &Arc<Route> {
+        match self {
+            Self::Authorized(authorized) | Self::AwaitsForm(AwaitsForm(authorized)) => authorized.matched.route(),
+            Self::AwaitsBody(waiting) => waiting.guard.matched.route(),
+            Self::AwaitsSignature(waiting) => waiting.rest.route(),
+            Self::AwaitsParameters(guard) => guard.matched.route(),
+        }
+    }
+
+    /// Whether its signature holds, where the route looks at that.
+    pub const fn is_signed(&self) -> bool {
+        match self {
+            Self::Authorized(authorized) | Self::AwaitsForm(AwaitsForm(authorized)) => authorized.signed.is_some(),
+            Self::AwaitsBody(waiting) => waiting.signed.is_some(),
+            Self::AwaitsSignature(_) | Self::AwaitsParameters(_) => false,
+        }
+    }
+
+    /// What remains beside a signature.
+    ///
+    /// # Errors
+    /// The request itself, if its signature is to be judged first.
+    pub fn without_signature(self) -> Result<Self, Box<AwaitsSignature>> {
+        match self {
+            Self::AwaitsSignature(waiting) => Err(waiting),
+            other @ (Self::Authorized(_) | Self::AwaitsForm(_) | Self::AwaitsBody(_) | Self::AwaitsParameters(_)) => {
+                Ok(other)
+            }
+        }
+    }
+
+    /// Nothing passes a route that looks at signatures before its own is looked at.
+    fn beside_signature(self, rules: Option<Arc<SignatureRules>>, shadow: Option<InShadow>) -> Self {
+        match rules.filter(|rules| rules.request.is_some()) {
+            Some(rules) => Self::AwaitsSignature(AwaitsSignature { rest: self, rules, shadow }.into()),
+            None => self,
+        }
+    }
+
+    /// The same, of a request that is signed.
+    fn signed(self, signed: SignedRequest) -> Self {
+        let signed = Some(Box::new(signed));
+        match self {
+            Self::Authorized(authorized) => Self::Authorized(Authorized { signed, ..authorized }),
+            Self::AwaitsForm(AwaitsForm(authorized)) => {
+                Self::AwaitsForm(AwaitsForm(Authorized { signed, ..authorized }))
+            }
+            Self::AwaitsBody(waiting) => Self::AwaitsBody(AwaitsBody { signed, ..*waiting }.into()),
+            other @ (Self::AwaitsSignature(_) | Self::AwaitsParameters(_)) => other,
+        }
+    }
+
+    /// The same, of which it is noted that it would be refused. What was noted before is the reason that counts.
+    fn noting(self, noted: WouldDeny) -> Self {
+        let noted = Box::new(noted);
+        let first = |before: Option<Box<WouldDeny>>| Some(before.unwrap_or(noted));
+        match self {
+            Self::Authorized(authorized) => {
+                Self::Authorized(Authorized { would_deny: first(authorized.would_deny), ..authorized })
+            }
+            Self::AwaitsForm(AwaitsForm(authorized)) => {
+                Self::AwaitsForm(AwaitsForm(Authorized { would_deny: first(authorized.would_deny), ..authorized }))
+            }
+            Self::AwaitsBody(waiting) => {
+                let waiting = *waiting;
+                Self::AwaitsBody(AwaitsBody { would_deny: first(waiting.would_deny), ..waiting }.into())
+            }
+            other @ (Self::AwaitsSignature(_) | Self::AwaitsParameters(_)) => other,
+        }
+    }
+}
+
+/// A request on a route that looks at signatures, whose header section passed every other check.
+#[must_use]
+#[derive(Debug)]
+pub struct AwaitsSignature {
+    rest: Judged,
+    rules: Arc<SignatureRules>,
+    shadow: Option<InShadow>,
+}
+
+/// The signature over the header section of a request, or that it has none and needs none. The content is not judged yet.
+#[must_use]
+#[derive(Debug)]
+pub struct HeadSignature {
+    signed: Option<SignedFields>,
+    /// What the content has to be.
+    claimed: Option<ClaimedDigest>,
+    remember_for: Option<u64>,
+}
+
+impl AwaitsSignature {
+    /// The route.
+    pub fn route(&self) -> &Arc<Route> {
+        self.rest.route()
+    }
+
+    /// What its signature has to be.
+    pub fn rules(&self) -> Option<&RequestRules> {
+        self.rules.request.as_ref()
+    }
+
+    /// The client of the token, whose keys count.
+    pub fn client_id(&self) -> Option<&str> {
+        self.rest.token().and_then(|token| token.claims().text("client_id"))
+    }
+
+    /// Whether there is a signature to verify. Without one, no keys are needed.
+    pub fn is_signed(headers: &HeaderMap) -> bool {
+        headers.contains_key(SIGNATURE) || headers.contains_key(SIGNATURE_INPUT)
+    }
+
+    /// Judges the signature over the header section, with the keys of [`Self::client_id`].
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn verify(
+        &self,
+        request: RequestView<'_>,
+        content: Content,
+        keys: &KeySet,
+        now: UnixTime,
+    ) -> Result<HeadSignature, SignatureError> {
+        let unsigned = HeadSignature { signed: None, claimed: None, remember_for: None };
+        let Some(rules) = self.rules() else { return Ok(unsigned) };
+        let may_lack = rules.presence == Presence::WhenPresent;
+        if may_lack && !Self::is_signed(request.headers) {
+            return Ok(unsigned);
+        }
+        let profile = rules.profile(request.headers, content);
+        let signed = match verify::verify(&Message::Request(request), &profile, keys, now) {
+            // It is signed for somebody else.
+            Err(SignatureError::TagMissing { .. }) if may_lack => return Ok(unsigned),
+            signed => signed?,
+        };
+        let has_digest = content == Content::Present || signed.covers_digest();
+        let claimed = if has_digest { Some(ClaimedDigest::read(request.headers)?) } else { None };
+        let remember_for = rules.replay.remembers(request.method).then_some(rules.max_age);
+        Ok(HeadSignature { signed: Some(signed), claimed, remember_for })
+    }
+
+    /// Goes on with the content.
+    pub fn head_signed(self: Box<Self>, head: HeadSignature) -> AwaitsContent {
+        let Self { rest, shadow, .. } = *self;
+        AwaitsContent { rest, head, shadow }
+    }
+
+    /// Goes on without a signature that holds, if the route is in shadow.
+    ///
+    /// # Errors
+    /// The error itself, if it is not.
+    pub fn pass_unsigned(self: Box<Self>, error: SignatureError) -> Result<Judged, SignatureError> {
+        let Some(shadow) = self.shadow else { return Err(error) };
+        Ok(self.rest.noting(WouldDeny::by_policy(error.code(), &error, shadow)))
+    }
+}
+
+/// A request whose header section is signed as its route says.
+#[must_use]
+#[derive(Debug)]
+pub struct AwaitsContent {
+    rest: Judged,
+    head: HeadSignature,
+    shadow: Option<InShadow>,
+}
+
+impl AwaitsContent {
+    /// The route, whose limits the content has.
+    pub fn route(&self) -> &Arc<Route> {
+        self.rest.route()
+    }
+
+    /// Whether the header section has a signature, which need not be.
+    pub const fn is_signed(&self) -> bool {
+        self.head.signed.is_some()
+    }
+
+    /// Hashes the content while it is read; `None` if there is nothing to compare, and it need not be read.
+    pub fn hasher(&self) -> Option<ContentHasher> {
+        self.head.claimed.clone().map(ClaimedDigest::hasher)
+    }
+
+    /// Judges the whole content, which went through [`Self::hasher`] as it was received, and has to be forwarded so.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn judge(self, hasher: Option<ContentHasher>) -> Result<Judged, SignatureError> {
+        let Self { rest, head, shadow } = self;
+        let Some(signed) = head.signed else { return Ok(rest) };
+        let verified = match hasher {
+            Some(hasher) => hasher.finish().and_then(|content| signed.with_content(&content)),
+            None => signed.without_content(),
+        };
+        match (verified, shadow) {
+            (Ok(signature), _) => {
+                let until = head.remember_for.map(|seconds| signature.created().plus(seconds));
+                Ok(rest.signed(SignedRequest::new(signature, until)))
+            }
+            (Err(error), None) => Err(error),
+            (Err(error), Some(shadow)) => Ok(rest.noting(WouldDeny::by_policy(error.code(), &error, shadow))),
         }
     }
 }
@@ -335,9 +555,15 @@ pub struct AwaitsBody {
     token: AcceptedToken,
     remaining: Remaining,
     shadow: Option<InShadow>,
+    would_deny: Option<Box<WouldDeny>>,
+    signed: Option<Box<SignedRequest>>,
 }
 
 impl AwaitsBody {
+    fn of(guard: Guard, token: AcceptedToken, remaining: Remaining, shadow: Option<InShadow>) -> Judged {
+        Judged::AwaitsBody(Self { guard, token, remaining, shadow, would_deny: None, signed: None }.into())
+    }
+
     /// The route, whose limits the body has.
     pub fn route(&self) -> &Route {
         self.guard.matched.route()
@@ -348,13 +574,14 @@ impl AwaitsBody {
     /// # Errors
     /// [`PolicyError`].
     pub fn judge(self, body: &[u8]) -> Result<Authorized, PolicyError> {
-        let Self { guard: Guard { matched, policy }, token, remaining, shadow } = self;
-        let would_deny = match (policy.check_body(token.claims(), &remaining, body), shadow) {
+        let Self { guard: Guard { matched, policy }, token, remaining, shadow, would_deny, signed } = self;
+        let noted = match (policy.check_body(token.claims(), &remaining, body), shadow) {
             (Ok(()), _) => None,
             (Err(error), None) => return Err(error),
             (Err(error), Some(shadow)) => Some(WouldDeny::by_policy(error.code(), &error, shadow).into()),
         };
-        Ok(Authorized { matched, token: Some(token), shadow, would_deny, asked: None })
+        let would_deny = would_deny.or(noted);
+        Ok(Authorized { matched, token: Some(token), shadow, would_deny, asked: None, signed })
     }
 
     /// Lets a body pass that cannot be read as a whole before it is forwarded, if the route is in shadow.
@@ -363,9 +590,9 @@ impl AwaitsBody {
     /// The request itself, if the route is not.
     pub fn pass_unread(self: Box<Self>) -> Result<Authorized, Box<Self>> {
         let Some(shadow) = self.shadow else { return Err(self) };
-        let would_deny = Some(WouldDeny::body_unread(shadow).into());
-        let Self { guard: Guard { matched, .. }, token, .. } = *self;
-        Ok(Authorized { matched, token: Some(token), shadow: Some(shadow), would_deny, asked: None })
+        let Self { guard: Guard { matched, .. }, token, would_deny, signed, .. } = *self;
+        let would_deny = would_deny.or_else(|| Some(WouldDeny::body_unread(shadow).into()));
+        Ok(Authorized { matched, token: Some(token), shadow: Some(shadow), would_deny, asked: None, signed })
     }
 }
 
@@ -378,11 +605,12 @@ pub struct Authorized {
     shadow: Option<InShadow>,
     would_deny: Option<Box<WouldDeny>>,
     asked: Option<Box<JudgedRequest>>,
+    signed: Option<Box<SignedRequest>>,
 }
 
 impl Authorized {
     const fn open(matched: Matched) -> Self {
-        Self { matched, token: None, shadow: None, would_deny: None, asked: None }
+        Self { matched, token: None, shadow: None, would_deny: None, asked: None, signed: None }
     }
 
     /// What remains to be judged of a body that these headers declare.
@@ -423,6 +651,44 @@ impl Authorized {
         Ok(self)
     }
 
+    /// Its signature, if that has to be the first; without that, it is not [redeemed](Self::redeem).
+    pub fn signature_to_remember(&self) -> Option<SignatureUse> {
+        self.signed.as_ref().and_then(|signed| signed.to_remember())
+    }
+
+    /// Notes that its signature is used for the first time.
+    ///
+    /// # Errors
+    /// [`SignatureError::Replayed`] if `first_use` is not about it.
+    pub fn with_signature_used(mut self, first_use: &FirstUse) -> Result<Self, SignatureError> {
+        self.signed = match self.signed {
+            Some(signed) => Some(Box::new(signed.with_first_use(first_use)?)),
+            None => None,
+        };
+        Ok(self)
+    }
+
+    /// The client of the token.
+    pub fn client_id(&self) -> Option<&str> {
+        self.token.as_ref().and_then(|token| token.claims().text("client_id"))
+    }
+
+    /// The same of a request of whose signature nobody knows whether it is the first, for this reason, if the route is in shadow.
+    pub fn pass_unrecorded(self, code: Code, why: &dyn fmt::Display) -> Option<Self> {
+        let noted = WouldDeny::instead_of(code, why, self.shadow?)?;
+        Some(Self { would_deny: Some(self.would_deny.unwrap_or_else(|| noted.into())), signed: None, ..self })
+    }
+
+    /// The same of a request whose signature is not the first for this reason, if the route is in shadow.
+    ///
+    /// # Errors
+    /// The error itself, if it is not.
+    pub fn pass_replayed(self, error: SignatureError) -> Result<Self, SignatureError> {
+        let Some(shadow) = self.shadow else { return Err(error) };
+        let noted = || Some(WouldDeny::by_policy(error.code(), &error, shadow).into());
+        Ok(Self { would_deny: self.would_deny.or_else(noted), signed: None, ..self })
+    }
+
     /// The token, unless the route is public.
     pub fn token(&self) -> Option<&ActiveToken> {
         self.token.as_ref().map(|token| &**token.token())
@@ -437,10 +703,11 @@ impl Authorized {
     /// proof.
     ///
     /// # Errors
-    /// [`DpopError::Replayed`] if there is a proof and `first_use` is not about it, or a client assertion whose use was not
-    /// [noted](Self::with_assertion_used).
+    /// [`DpopError::Replayed`] if there is a proof and `first_use` is not about it, or a client assertion or a signature whose use
+    /// was not noted ([`Self::with_assertion_used`], [`Self::with_signature_used`]).
     pub fn redeem(self, first_use: Option<FirstUse>) -> Result<Permit, DpopError> {
-        if self.asked.as_ref().is_some_and(|asked| asked.assertion().is_some()) {
+        let unused = self.asked.as_ref().is_some_and(|asked| asked.assertion().is_some());
+        if unused || self.signature_to_remember().is_some() {
             return Err(DpopError::Replayed);
         }
         match (self.proof(), first_use) {
@@ -448,8 +715,8 @@ impl Authorized {
             (Some(proof), Some(first_use)) if first_use.is_of(proof.id()) => {}
             (Some(_), _) => return Err(DpopError::Replayed),
         }
-        let Self { matched, token, shadow, would_deny, asked } = self;
-        Ok(Permit { shadow, would_deny, asked, ..Permit::of(matched, token) })
+        let Self { matched, token, shadow, would_deny, asked, signed } = self;
+        Ok(Permit { shadow, would_deny, asked, signed: signed.map(Arc::from), ..Permit::of(matched, token) })
     }
 
     /// Returns the permit of a request whose proof or assertion cannot be redeemed for this reason, if the route is in shadow: a
@@ -462,7 +729,8 @@ impl Authorized {
         };
         let token = self.token.map(|token| token.unproven(shadow));
         let would_deny = Some(self.would_deny.unwrap_or_else(|| noted.into()));
-        Some(Permit { shadow: Some(shadow), would_deny, asked: self.asked, ..Permit::of(self.matched, token) })
+        let signed = self.signed.map(Arc::from);
+        Some(Permit { shadow: Some(shadow), would_deny, asked: self.asked, signed, ..Permit::of(self.matched, token) })
     }
 }
 
@@ -475,11 +743,12 @@ pub struct Permit {
     shadow: Option<InShadow>,
     would_deny: Option<Box<WouldDeny>>,
     asked: Option<Box<JudgedRequest>>,
+    signed: Option<Arc<SignedRequest>>,
 }
 
 impl Permit {
     const fn of(matched: Matched, token: Option<AcceptedToken>) -> Self {
-        Self { matched, token, shadow: None, would_deny: None, asked: None }
+        Self { matched, token, shadow: None, would_deny: None, asked: None, signed: None }
     }
 
     /// Where the request may go.
@@ -505,6 +774,11 @@ impl Permit {
     /// The request, at an endpoint of an authorization server.
     pub fn asked(&self) -> Option<&JudgedRequest> {
         self.asked.as_deref()
+    }
+
+    /// Its signature, if the route looks at that and there is one.
+    pub const fn signed(&self) -> Option<&Arc<SignedRequest>> {
+        self.signed.as_ref()
     }
 
     /// Whether its route was in shadow.
@@ -593,7 +867,10 @@ mod tests {
         assert!(authorized.redeem(None).is_ok()); // control
         let waiting = || match judged("application/x-www-form-urlencoded") {
             Judged::AwaitsForm(waiting) => waiting,
-            Judged::Authorized(_) | Judged::AwaitsBody(_) | Judged::AwaitsParameters(_) => {
+            Judged::Authorized(_)
+            | Judged::AwaitsBody(_)
+            | Judged::AwaitsSignature(_)
+            | Judged::AwaitsParameters(_) => {
                 panic!("a form may hold a token")
             }
         };
@@ -661,7 +938,7 @@ mod tests {
         let authorized = |shadow| {
             let token = Some(AcceptedToken::Bound(bound("accounts")));
             let Admission::Protected(Guard { matched, .. }) = admission("/p") else { panic!("the route is protected") };
-            Authorized { matched, token, shadow, would_deny: None, asked: None }
+            Authorized { token, shadow, ..Authorized::open(matched) }
         };
         let shadow = Shadow::until(NOW.plus(1)).at(NOW);
         assert!(authorized(None).without_first_use(Code::DpopReplayed, &"why").is_none());

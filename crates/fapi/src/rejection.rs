@@ -24,6 +24,9 @@ use crate::rate_limit::{RateLimitFields, RateLimited};
 use crate::route::{Origin, Route, RouteError};
 use crate::sender::SenderError;
 use crate::shadow::WouldDeny;
+use crate::signature::error::SignatureError;
+use crate::signature::profile::Content;
+use crate::signature::rules::ACCEPT_SIGNATURE;
 use crate::token::{ActiveToken, Named, RefusedToken, TokenError, TokenId};
 
 /// The error of the step that refused a request.
@@ -58,6 +61,9 @@ pub enum Cause {
     /// The policy of the route.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The signature of the request, or the digest of its content.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// The rules of an authorization server's endpoint.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -90,6 +96,7 @@ impl Cause {
             Self::Token(error) => error.code(),
             Self::Sender(error) => error.code(),
             Self::Policy(error) => error.code(),
+            Self::Signature(error) => error.code(),
             Self::Endpoint(error) => error.code(),
             Self::Answer(error) => error.code(),
             Self::Proof(error) => error.code(),
@@ -330,7 +337,8 @@ pub struct ResponseContext<'a> {
     pub time: Option<&'a dyn Fn() -> String>,
     /// The metadata of the resource, to which its challenges lead (RFC 9728 §5.1).
     pub metadata: Option<&'a Document>,
-    /// The header section of the request, whose `Accept` chooses a page where a browser shows the answer; there are no pages without.
+    /// The header section of the request: its `Accept` chooses a page where a browser shows the answer, and its fields decide what a
+    /// signature has to cover. There are neither pages nor a request for a signature without.
     pub request: Option<&'a HeaderMap>,
 }
 
@@ -411,6 +419,7 @@ impl Rejection {
             error_format::protect(headers);
         }
         self.add_challenge(headers, context.metadata);
+        self.ask_for_signature(headers, context.request);
         headers.extend(self.seen.rate_limits.iter().flat_map(|limits| limits.fields()));
         match &self.cause {
             Cause::Route(RouteError::MethodNotAllowed { allow } | RouteError::PreflightNotGranted { allow, .. }) => {
@@ -437,6 +446,7 @@ impl Rejection {
                 | Unavailable::Audit,
             )
             | Cause::Endpoint(EndpointError::AssertionBeforeLog { .. })
+            | Cause::Signature(SignatureError::BeforeLog { .. })
             | Cause::Share(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
@@ -455,12 +465,25 @@ impl Rejection {
             | Cause::Token(_)
             | Cause::Sender(_)
             | Cause::Policy(_)
+            | Cause::Signature(_)
             | Cause::Endpoint(_)
             | Cause::Answer(_)
             | Cause::Proof(_)
             | Cause::Unavailable(_) => {}
         }
         response
+    }
+
+    /// Says what signature a request has to have that had none which holds (RFC 9421 §5.1): what is configured, whatever is wrong.
+    fn ask_for_signature(&self, headers: &mut HeaderMap, request: Option<&HeaderMap>) {
+        let policy = self.seen.route.as_ref().and_then(|route| route.policy());
+        let rules = policy.and_then(|policy| policy.signature()?.request.as_ref());
+        if let (Cause::Signature(_), StatusCode::UNAUTHORIZED, Some(rules)) = (&self.cause, self.code().status(), rules)
+            && let Some(request) = request
+            && let Ok(value) = HeaderValue::try_from(rules.accept_signature(request, Content::declared_by(request)))
+        {
+            headers.insert(ACCEPT_SIGNATURE, value);
+        }
     }
 
     /// Adds the challenges (RFC 6750 §3, RFC 9449 §7.1). Every 401 has one for each scheme that the route accepts, each
@@ -513,6 +536,9 @@ fn error_of(code: Code) -> (&'static str, &'static str) {
 /// The error and its description in the body where no OAuth error applies.
 fn plain_error(code: Code) -> (&'static str, &'static str) {
     match code.status().as_u16() {
+        401 if code >= Code::SignatureMissing && code <= Code::DigestMismatch => {
+            ("invalid_signature", "The request is not signed as this resource requires")
+        }
         401 => ("unauthorized", "An access token in the Authorization field is required"),
         404 => ("not_found", "There is nothing here"),
         405 => ("method_not_allowed", "The resource does not have this method"),

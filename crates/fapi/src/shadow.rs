@@ -212,6 +212,19 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::DpopReplayed
         | Code::ReplayShareExceeded
         | Code::ReplayLogUnavailable => true,
+        // What stands under `signature`.
+        Code::SignatureMissing
+        | Code::SignatureMalformed
+        | Code::SignatureComponentMissing
+        | Code::SignatureKeyUnknown
+        | Code::SignatureAlgorithmRefused
+        | Code::SignatureStale
+        | Code::SignatureInvalid
+        | Code::SignatureClaimRefused
+        | Code::SignatureCertificateRefused
+        | Code::SignatureReplayed
+        | Code::DigestMissing
+        | Code::DigestMismatch => true,
         // The scopes, and what stands under `require`.
         Code::ScopeInsufficient
         | Code::ClientRefused
@@ -318,6 +331,7 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::UpstreamUnreachable
         | Code::UpstreamTimeout
         | Code::UpstreamInvalid
+        | Code::ResponseNotSigned
         | Code::Internal => false,
     }
 }
@@ -357,11 +371,13 @@ mod tests {
             "body_unreadable",
             "acr_insufficient",
             "authentication_too_old",
+            "digest_missing",
+            "digest_mismatch",
             "replay_share_exceeded",
             "replay_log_unavailable",
         ];
         for code in Code::ALL.iter().map(|code| code.as_str()) {
-            let expected = code.starts_with("dpop_") || beside_proofs.contains(&code);
+            let expected = code.starts_with("dpop_") || code.starts_with("signature_") || beside_proofs.contains(&code);
             assert_eq!(passing.contains(&code), expected, "{code}");
         }
     }

@@ -3,6 +3,7 @@
 use crate::authorization_server::EndpointError;
 use crate::policy::PolicyError;
 use crate::rejection::{Cause, Rejection, ShareExceeded, Unavailable};
+use crate::signature::error::SignatureError;
 
 /// A step of the line, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +30,8 @@ pub enum Step {
     Parameters,
     /// At an authorization server: who the client is.
     Client,
+    /// The signature of the request, and the digest of its content.
+    Signature,
     /// The first use of the proof.
     Replay,
     /// At an authorization server: what it answered.
@@ -37,7 +40,7 @@ pub enum Step {
 
 impl Step {
     /// Every step.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Handshake,
         Self::Message,
         Self::Route,
@@ -49,6 +52,7 @@ impl Step {
         Self::Requirements,
         Self::Parameters,
         Self::Client,
+        Self::Signature,
         Self::Replay,
         Self::Answer,
     ];
@@ -67,6 +71,7 @@ impl Step {
             Self::Requirements => "require",
             Self::Parameters => "parameters",
             Self::Client => "client",
+            Self::Signature => "signature",
             Self::Replay => "replay",
             Self::Answer => "answer",
         }
@@ -84,6 +89,9 @@ impl Step {
             Cause::Sender(_) if seen.token.is_none() => Self::Evidence,
             Cause::Sender(_) => Self::Sender,
             Cause::Policy(error) => Self::of_policy(error),
+            Cause::Signature(SignatureError::NotSigned | SignatureError::ResponseTooLarge { .. }) => return None,
+            Cause::Signature(SignatureError::Replayed | SignatureError::BeforeLog { .. }) => Self::Replay,
+            Cause::Signature(_) => Self::Signature,
             Cause::Endpoint(error) => Self::of_endpoint(error),
             Cause::Answer(_) => Self::Answer,
             Cause::Unavailable(Unavailable::ClientKeys { .. }) => Self::Client,

@@ -421,7 +421,7 @@ fn reserve(address: SocketAddr) -> io::Result<TcpSocket> {
 }
 
 /// The largest request body, in bytes.
-const BODY_LIMIT: usize = 1024 * 1024;
+const BODY_LIMIT: usize = 16 * 1024 * 1024;
 
 const BACKLOG: u32 = 1024;
 

@@ -19,12 +19,15 @@ use std::time::Duration;
 
 use fapi::UnixTime;
 use fapi::credentials::Scheme;
+use fapi::jose::keys::KeySet;
 use fapi::message::Facts;
 use fapi::metadata::Document;
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
-use fapi::permit::{Judged, Permit};
+use fapi::permit::{AwaitsSignature, Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
 use fapi::route::{Origin, Origins};
+use fapi::signature::message::{ExternalUri, RequestView};
+use fapi::signature::profile::Content;
 use http::request::Parts;
 use http::{HeaderValue, Request, Uri, Version, header};
 use rustls::pki_types::CertificateDer;
@@ -137,15 +140,18 @@ fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
     let exit = match &ended {
         Ended::Permitted(..) | Ended::Described(_) => 0,
         Ended::Handshake(..) => NOT_GOOD,
-        Ended::NoBody(_) => UNAVAILABLE,
+        Ended::NoBody(_) | Ended::NoSignature(_) => UNAVAILABLE,
         Ended::Refused(rejection) if needs_issuer(rejection.cause()) => UNAVAILABLE,
         Ended::Refused(_) => NOT_GOOD,
     };
     let unread = match &ended {
         Ended::Refused(rejection) if arguments.fetch => unread(rejection.cause(), &resources),
-        Ended::Refused(_) | Ended::Permitted(..) | Ended::Described(_) | Ended::NoBody(_) | Ended::Handshake(..) => {
-            None
-        }
+        Ended::Refused(_)
+        | Ended::Permitted(..)
+        | Ended::Described(_)
+        | Ended::NoBody(_)
+        | Ended::NoSignature(_)
+        | Ended::Handshake(..) => None,
     };
     let report = Report::new(&call, &surroundings, arguments.fetch, unread);
     if !arguments.json {
@@ -178,6 +184,9 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
     let judged = generation.gateway.authorize(&request, &facts, &host.origins, cors, client, call.now).await;
     match judged {
         Ok((Verdict::Judged(judged, taken), mut seen)) => {
+            // The call has no signature.
+            let judged = judged.without_signature().or_else(|waiting| unsigned(waiting, &request, call.now).ok_or(()));
+            let Ok(judged) = judged else { return Ended::NoSignature(Box::new(seen)) };
             let authorized = match (judged, &call.body) {
                 (Judged::Authorized(authorized), _) => Ok(authorized),
                 // A form is not part of the call: as if it had no second token.
@@ -186,6 +195,7 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
                 (Judged::AwaitsParameters(guard), Some(body)) => {
                     generation.gateway.judge_form(*guard, &request, body, client, call.now, &mut seen).await
                 }
+                (Judged::AwaitsSignature(_), _) => return Ended::NoSignature(Box::new(seen)),
                 (Judged::AwaitsBody(_) | Judged::AwaitsParameters(_), None) => return Ended::NoBody(Box::new(seen)),
             };
             let permit = match authorized {
@@ -204,6 +214,14 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
         Ok((Verdict::Metadata(document), _)) => Ended::Described(document),
         Err(rejection) => Ended::Refused(Box::new(rejection)),
     }
+}
+
+/// What remains to be judged of a request without a signature; nothing, if its route requires one.
+fn unsigned(waiting: Box<AwaitsSignature>, request: &Parts, now: UnixTime) -> Option<Judged> {
+    let uri = ExternalUri { scheme: "https", authority: "", path: "/", query: None };
+    let view = RequestView { method: &request.method, uri, target: "/", headers: &request.headers };
+    let head = waiting.verify(view, Content::Absent, &KeySet::default(), now).ok()?;
+    waiting.head_signed(head).judge(None).ok()
 }
 
 /// Whether an issuer would have to be asked to go on.
@@ -251,6 +269,8 @@ enum Ended {
     Described(Arc<Document>),
     /// Not decided for lack of a body.
     NoBody(Box<Seen>),
+    /// Not decided for lack of a signature.
+    NoSignature(Box<Seen>),
     /// There is no call, since the handshake fails; what the audit says of it.
     Handshake(Reason, String),
     /// Refused, or not decided for lack of an issuer.

@@ -28,7 +28,7 @@ pub(super) fn line(
             let (seen, status) = (rejection.seen().clone(), rejection.code().status());
             (Outcome::Reject(*rejection), seen, Some(status))
         }
-        Ended::NoBody(_) | Ended::Handshake(..) => return String::new(),
+        Ended::NoBody(_) | Ended::NoSignature(_) | Ended::Handshake(..) => return String::new(),
     };
     let exchange = Exchange { outcome, seen, ..fresh_exchange() };
     let host = generation.listeners.get(listener.unwrap_or(0)).and_then(|hosts| hosts.find(call.server_name()));

@@ -11,6 +11,7 @@ use fapi::peer::ClientCertificate;
 use fapi::policy::{NonceMode, Policy};
 use fapi::rejection::{Rejection, Seen};
 use fapi::route::Route;
+use fapi::signature::rules::Presence;
 use fapi::step::Step;
 use fapi::token::{ActiveToken, Claims, Confirmation};
 use serde_json::Value;
@@ -102,6 +103,7 @@ impl<'a> Report<'a> {
             Ended::Refused(rejection) => (Step::of(rejection).unwrap_or(Step::Message), rejection.seen()),
             Ended::Described(_) => (Step::Route, &nothing),
             Ended::NoBody(seen) => (Step::Requirements, &**seen),
+            Ended::NoSignature(seen) => (Step::Signature, &**seen),
             Ended::Permitted(permit, seen) => match (permit.token(), &self.call.proof) {
                 (None, _) => (Step::Route, &**seen),
                 (Some(_), None) => (Step::Requirements, &**seen),
@@ -110,9 +112,12 @@ impl<'a> Report<'a> {
         };
         let policy = seen.route.as_deref().and_then(Route::policy);
         let requires = policy.is_some_and(|policy| !policy.requirements().is_empty());
+        let signature = policy.and_then(Policy::signature).and_then(|rules| rules.request.as_ref());
+        let looks_at_signatures = signature.is_some();
         let at_endpoint = seen.route.as_deref().is_some_and(|route| route.endpoint().is_some());
         let is_taken = |step: &Step| match step {
             Step::Handshake | Step::Message | Step::Route | Step::Replay => true,
+            Step::Signature => looks_at_signatures,
             Step::Credentials | Step::Evidence | Step::Token | Step::Sender | Step::Scope => !at_endpoint,
             Step::Requirements => requires,
             Step::Parameters | Step::Client | Step::Answer => at_endpoint,
@@ -121,8 +126,10 @@ impl<'a> Report<'a> {
         for step in steps {
             let outcome = match ended {
                 Ended::Permitted(..) | Ended::Described(_) => "ok",
-                Ended::Refused(_) | Ended::NoBody(_) | Ended::Handshake(..) if step < last => "ok",
-                Ended::NoBody(_) => "not decided",
+                Ended::Refused(_) | Ended::NoBody(_) | Ended::NoSignature(_) | Ended::Handshake(..) if step < last => {
+                    "ok"
+                }
+                Ended::NoBody(_) | Ended::NoSignature(_) => "not decided",
                 Ended::Refused(rejection) if self.undecided(rejection) => "not decided",
                 Ended::Refused(_) | Ended::Handshake(..) => "REFUSED",
             };
@@ -132,6 +139,7 @@ impl<'a> Report<'a> {
                 Ended::Handshake(..)
                 | Ended::Refused(_)
                 | Ended::NoBody(_)
+                | Ended::NoSignature(_)
                 | Ended::Permitted(..)
                 | Ended::Described(_) => self.step(step, seen),
             };
@@ -159,6 +167,12 @@ impl<'a> Report<'a> {
                 writeln!(
                     &mut text,
                     "not decided: the route compares the body with the token\nGive the body with --body FILE."
+                )
+            }
+            Ended::NoSignature(_) => {
+                writeln!(
+                    &mut text,
+                    "not decided: the route requires a signature of the request, and a call that is explained has none\nJudge that with `verify`."
                 )
             }
             Ended::Handshake(reason, detail) => {
@@ -274,6 +288,13 @@ impl<'a> Report<'a> {
                 seen.client_id.as_deref().map_or_else(|| "none".to_owned(), |id| format!("client {id}")),
             ),
             Step::Answer => ("an answer that is bound to the client".to_owned(), "nothing was forwarded".to_owned()),
+            Step::Signature => {
+                let rules = policy.and_then(Policy::signature).and_then(|rules| rules.request.as_ref());
+                let needed = rules.is_some_and(|rules| rules.presence == Presence::Required);
+                let expected =
+                    if needed { "a signature of the token's client" } else { "a signature that holds, or none" };
+                (expected.to_owned(), "none".to_owned())
+            }
             Step::Replay => (
                 "a proof that was not used before".to_owned(),
                 "only the running gateway knows; taken as its first use here".to_owned(),

@@ -5,6 +5,7 @@
 //! with keys that are made for this run, and those of the issuers are replaced by them. Nothing is sent anywhere.
 
 mod coverage;
+mod signature;
 mod token;
 
 use std::fmt::Write as _;
@@ -20,8 +21,8 @@ use fapi::dpop::DpopError;
 use fapi::jose::keys::Algorithm;
 use fapi::message::Facts;
 use fapi::peer::{NoCertificate, Peer};
-use fapi::permit::{Judged, Permit};
-use fapi::rejection::{Cause, Seen};
+use fapi::permit::{AwaitsSignature, Judged, Permit};
+use fapi::rejection::{Cause, Seen, Unavailable};
 use fapi::route::Route;
 use fapi::sender::SenderError;
 use fapi::shadow::WouldDeny;
@@ -29,15 +30,17 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Version, header};
 
 use self::coverage::Coverage;
+use self::signature::{RequestSigner, content_of};
 use self::token::{Clients, Signers};
 use super::{BAD_CONFIGURATION, Failure, INPUT_OUTPUT, NOT_GOOD};
 use crate::clock::Clock;
 use crate::config::{Binding, Config, Decision, GivenToken, Known, PolicyTest, VirtualHost};
 use crate::connection::tls::{ClientCertificates, Demand};
-use crate::gateway::{Client, Verdict};
+use crate::gateway::{Client, HeadJudged, Verdict};
 use crate::generation::Generation;
 use crate::rate_limits::Taken;
 use crate::server;
+use crate::signatures::Source;
 use crate::tls_client::TrustAnchors;
 
 /// Runs the tests of these files; the report, and whether every test holds.
@@ -121,6 +124,7 @@ struct Stage {
     hosts: Vec<VirtualHost>,
     signers: Signers,
     clients: Clients,
+    request_signer: RequestSigner,
     /// The time, in seconds since 1970.
     now: Arc<AtomicU64>,
 }
@@ -144,6 +148,10 @@ impl Stage {
             }
             issuer.trust_anchors = TrustAnchors::Given(vec![clients.anchor()]);
         }
+        let request_signer = RequestSigner::new().map_err(|error| unable(&error))?;
+        for set in &mut config.client_keys {
+            set.source = Source::Everybody(request_signer.keys().clone());
+        }
         let signers = Signers::of(&config.issuers).map_err(|error| unable(&error))?;
         let now = Arc::new(AtomicU64::new(0));
         let clock = now.clone();
@@ -151,7 +159,7 @@ impl Stage {
         let (generation, _) = server::detached(config, clock).map_err(|error| unable(&error))?;
         let issuers = &generation.gateway.issuers;
         issuers.pin_keys(&signers.jwks()).map_err(|error| unable(&error))?;
-        Ok(Self { generation, hosts, signers, clients, now })
+        Ok(Self { generation, hosts, signers, clients, request_signer, now })
     }
 
     /// Decides on the call of a test. A client that is asked for a nonce sends it with a second proof.
@@ -202,13 +210,51 @@ impl Stage {
             Err(rejection) => return refused(rejection.cause().clone(), rejection.seen().route.clone()),
         };
         let body = test.call.body.as_deref().unwrap_or_default();
-        match self.redeem(judged, request, body, client, now, &mut seen).await {
+        let judged = match judged.without_signature() {
+            Ok(judged) => Ok(judged),
+            Err(waiting) => self.judge_signature(waiting, test, request, body, &seen, now).await,
+        };
+        let permit = match judged {
+            Ok(judged) => self.redeem(judged, request, body, client, now, &mut seen).await,
+            Err(cause) => Err(cause),
+        };
+        match permit {
             Ok(permit) => Found {
                 would_deny: permit.would_deny().map(WouldDeny::code),
                 why: permit.would_deny().map(|noted| noted.detail().to_owned()),
                 ..decided(Decision::Permit, Some(permit.route().clone()))
             },
             Err(cause) => refused(cause, seen.route),
+        }
+    }
+
+    /// Judges the signature of a call, which is made here unless the test says that there is none.
+    async fn judge_signature(
+        &self,
+        waiting: Box<AwaitsSignature>,
+        test: &PolicyTest,
+        request: &Parts,
+        body: &[u8],
+        seen: &Seen,
+        now: UnixTime,
+    ) -> Result<Judged, Cause> {
+        let internal = |detail: &str| Unavailable::Internal { detail: detail.to_owned() };
+        let origin = seen.origin.as_deref().ok_or_else(|| internal("a request has a route and no origin"))?;
+        let signed = match waiting.rules().filter(|_| test.signed) {
+            Some(rules) => self.request_signer.signed(request, origin, body, rules, now),
+            None => Ok(request.clone()),
+        };
+        let signed = signed.map_err(|error| internal(&error.to_string()))?;
+        let gateway = &self.generation.gateway;
+        match gateway.verify_signature(waiting, &signed, origin, content_of(body), now).await? {
+            HeadJudged::Unsigned(judged) => Ok(*judged),
+            HeadJudged::Content(waiting) => {
+                let mut hasher = waiting.hasher();
+                if let Some(hasher) = &mut hasher {
+                    hasher.update(body);
+                }
+                Ok(waiting.judge(hasher)?)
+            }
         }
     }
 
@@ -225,6 +271,10 @@ impl Stage {
             Judged::Authorized(authorized) => authorized,
             Judged::AwaitsForm(waiting) => waiting.judge(body)?,
             Judged::AwaitsBody(waiting) => waiting.judge(body)?,
+            Judged::AwaitsSignature(_) => {
+                let detail = "a signature was judged, and is to be judged again".to_owned();
+                return Err(Unavailable::Internal { detail }.into());
+            }
             Judged::AwaitsParameters(guard) => {
                 self.generation.gateway.judge_form(*guard, request, body, client, now, seen).await?
             }

@@ -146,7 +146,7 @@ impl Build<'_> {
     }
 
     /// Reads a time in whole seconds, the unit of `iat`.
-    fn seconds(
+    pub(super) fn seconds(
         &mut self,
         at: &KeyPath,
         entry: &mut Option<scalar::Duration>,

@@ -25,6 +25,7 @@ mod rate_limits;
 mod require;
 mod routes;
 mod sharing;
+mod signature;
 mod signing;
 mod stores;
 mod token;
@@ -120,6 +121,7 @@ pub(super) fn compile(
     build.signing = build.signing(&mut file, profile);
     let servers = build.authorization_servers(&mut file, &names, issuers.as_deref());
     let (servers, endpoints) = servers.map_or((None, Vec::new()), |(servers, routes)| (Some(servers), routes));
+    let client_keys = build.client_keys(&file, servers.as_deref());
     let routes = build.routes(&mut file, &names, profile, &formats, endpoints);
     let metadata =
         build.metadata(&mut file, listeners.as_deref(), issuers.as_deref(), routes.as_ref().map(|(routes, _)| routes));
@@ -137,6 +139,7 @@ pub(super) fn compile(
             (freshness, replay, stores, watch, log, errors)
         && let (Some((rate_limits, rate_limits_store)), Some(shared_revocations), Some(tracing), Some(servers)) =
             (rate_limits, shared_revocations, tracing, servers)
+        && let Some(client_keys) = client_keys
     {
         build.warn_of_senders(&file, &listeners, &routes);
         build.warn_of_unused_issuers(&mut issuers, &routes, &servers);
@@ -165,6 +168,7 @@ pub(super) fn compile(
             upstreams,
             routes,
             authorization_servers: servers,
+            client_keys,
             metadata,
             signing: build.signing.keys(),
             errors,

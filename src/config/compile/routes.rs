@@ -18,6 +18,7 @@ use super::enforce;
 use super::errors::{ErrorFormats, format_name};
 use super::issuers::name_of;
 use super::rate_limits::describe_rate_limits;
+use super::signature::describe_signature;
 use super::upstreams::{is_exposed, server_address};
 use crate::config::Profile;
 use crate::config::error::KeyPath;
@@ -91,6 +92,7 @@ struct Unsaid<'u> {
     nonce: file::NonceMode,
     errors: &'u str,
     formats: &'u ErrorFormats,
+    client_keys: &'u BTreeMap<String, file::ClientKeys>,
 }
 
 impl Build<'_> {
@@ -105,7 +107,9 @@ impl Build<'_> {
         let at = KeyPath::of("routes");
         let nonce = file.dpop.as_ref().and_then(|dpop| dpop.nonce).unwrap_or_default();
         let errors = file.errors.as_deref().unwrap_or(ErrorFormats::USUAL);
-        let unsaid = Unsaid { profile, nonce, errors, formats };
+        let none = BTreeMap::new();
+        let client_keys = file.client_keys.as_ref().unwrap_or(&none);
+        let unsaid = Unsaid { profile, nonce, errors, formats, client_keys };
         // In front of an authorization server alone, there is none.
         let entries = match file.routes.as_deref_mut() {
             None if file.authorization_servers.is_some() => &mut [],
@@ -257,6 +261,7 @@ impl Build<'_> {
                 ("profile", entry.profile.is_some()),
                 ("require", entry.require.is_some()),
                 ("enforce", entry.enforce.is_some()),
+                ("signature", entry.signature.is_some()),
                 ("issuers", entry.issuers.is_some()),
                 ("sender_constraint", entry.sender_constraint.is_some()),
                 ("dpop", entry.dpop.is_some()),
@@ -290,6 +295,7 @@ impl Build<'_> {
         };
         let requirements = self.require(&at.key("require"), entry.require.as_ref(), pattern);
         let shadow = self.enforce(&at.key("enforce"), entry.enforce.as_ref());
+        let signature = self.signature(&at.key("signature"), entry.signature.as_mut(), unsaid.client_keys);
         let accepted = self.sender_constraint(at, entry, unsaid);
         let issuers = self.issuers_of(&at.key("issuers"), entry, names);
         let max_age = self.introspection_max_age(&at.key("introspection_max_age"), entry, issuers.as_deref(), names);
@@ -304,6 +310,10 @@ impl Build<'_> {
                 let policy = match unsaid.profile {
                     Some(Profile::Fapi1Advanced) => policy.with_fapi1(self.fapi1(entry)),
                     Some(Profile::Fapi2Security) | None => policy,
+                };
+                let policy = match signature? {
+                    Some(signature) => policy.with_signature(signature),
+                    None => policy,
                 };
                 let policy = match shadow? {
                     Some(shadow) => policy.with_shadow(shadow),
@@ -481,8 +491,10 @@ fn describe_route(route: &Route, entry: &file::Route) -> String {
             let requires = if requires.is_empty() { requires } else { format!("; require: {requires}") };
             let profile = entry.profile.map(|own| format!("; profile: {}", own.named().as_str())).unwrap_or_default();
             let enforce = enforce::describe(entry.enforce.as_ref());
+            let signature = entry.signature.as_ref().map(describe_signature);
+            let signature = signature.map(|signature| format!("; signature: {signature}")).unwrap_or_default();
             format!(
-                "scopes: {scopes}{requires}; issuers: {issuers}; sender_constraint: {accepted}{nonce}{profile}{enforce}"
+                "scopes: {scopes}{requires}; issuers: {issuers}; sender_constraint: {accepted}{nonce}{profile}{signature}{enforce}"
             )
         }
         Requirement::Public | Requirement::Endpoint(..) => "public".to_owned(),

@@ -16,6 +16,7 @@ mod private_key;
 mod rate_limits;
 mod require;
 mod routes;
+mod signature;
 mod signing;
 mod stores;
 mod tracing;
@@ -58,6 +59,7 @@ pub(super) use self::routes::{
     ForwardedProof, HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint,
     ServerTls, Upstream, UpstreamLimits,
 };
+pub(super) use self::signature::{ClientKeys, Signature, SignatureProfile, SignatureReplay, SignedRequests};
 pub(super) use self::signing::{Signing, SigningKey};
 pub(super) use self::stores::{Sentinel, SharedRevocations, Store, StoreMode};
 pub(super) use self::tracing::{CollectorTls, OtlpProtocol, Tracing};
@@ -114,7 +116,9 @@ pub(in crate::config) struct File {
     pub(in crate::config) error_templates: Option<BTreeMap<String, ErrorTemplate>>,
     /// Public documents that tell clients how to call the resources (RFC 9728). Default: there are none.
     pub(in crate::config) metadata: Option<Metadata>,
-    /// The gateway's own keys, for `forward.identity_jwt` and `metadata.signed`. Default: none.
+    /// Where the keys are of clients that sign their requests, by names that `signature.keys` of routes has. Default: none.
+    pub(in crate::config) client_keys: Option<BTreeMap<String, ClientKeys>>,
+    /// The gateway's own keys, for `forward.identity_jwt`, `metadata.signed` and `signature.response`. Default: none.
     pub(in crate::config) signing: Option<Signing>,
     /// One JSON line for each exchange.
     pub(in crate::config) audit: Option<Audit>,

@@ -8,7 +8,7 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::scalar::{Duration, FilePath, Size};
-use super::{Cors, Enforce, NonceMode, Profile, RateLimit, Require};
+use super::{Cors, Enforce, NonceMode, Profile, RateLimit, Require, Signature};
 
 /// A group of equal resource servers.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -161,6 +161,8 @@ pub(in crate::config) struct Route {
     pub(in crate::config) rate_limits: Option<Vec<RateLimit>>,
     /// Limits of this route's exchanges, for those that are longer or larger than the others: streams, long polls, uploads.
     pub(in crate::config) limits: Option<RouteLimits>,
+    /// Signatures of the messages (RFC 9421). Default: none are looked at, and none are made.
+    pub(in crate::config) signature: Option<Signature>,
     /// What happens to an exchange in progress when its token expires or is revoked.
     #[schemars(extend("default" = "continue"))]
     pub(in crate::config) on_expiry: Option<OnExpiry>,

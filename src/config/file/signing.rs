@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::super::scalar::FilePath;
 use super::issuers::Algorithm;
 
-/// The keys that the gateway signs with, for `forward.identity_jwt` and `metadata.signed`.
+/// The keys that the gateway signs with, for `forward.identity_jwt`, `metadata.signed` and `signature.response`.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Signing {

@@ -30,6 +30,8 @@ pub struct PolicyTest {
     pub call: Call,
     /// Its token; `None` if it has none.
     pub token: Option<GivenToken>,
+    /// Whether its client signs it, where the route looks at that.
+    pub signed: bool,
     /// What has to be decided.
     pub expected: Decision,
     /// What would be decided, if the route were not in shadow.
@@ -186,7 +188,8 @@ impl Reader<'_> {
         {
             self.report.problem(&at.key("name"), "a test before it has this name; choose another");
         }
-        let Given { issuer, claims, without, binding, request } = given;
+        let Given { issuer, claims, without, binding, request, signed } = given;
+        let signed = signed.unwrap_or(true);
         let request = self.needed(&given_at.key("request"), request, "write `method` and `path`");
         let call = request.and_then(|request| self.call(&given_at.key("request"), request));
         let token = match claims {
@@ -203,7 +206,7 @@ impl Reader<'_> {
         };
         let line = self.report.error_to_come(at).line;
         let (name, expected, would_deny) = (name?, expected?, would_deny?);
-        Some(PolicyTest { name, line, at: time?, call: call?, token: token?, expected, would_deny })
+        Some(PolicyTest { name, line, at: time?, call: call?, token: token?, signed, expected, would_deny })
     }
 
     /// The code with which a call that is permitted would have been refused.

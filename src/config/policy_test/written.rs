@@ -31,6 +31,7 @@ pub(super) struct Given {
     pub(super) without: Option<Vec<String>>,
     pub(super) binding: Option<Binding>,
     pub(super) request: Option<Request>,
+    pub(super) signed: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -61,7 +62,8 @@ impl Given {
             (request, own) => own.or(request),
         };
         let (issuer, binding) = (own.issuer.or(self.issuer), own.binding.or(self.binding));
-        Self { issuer, claims, without, binding, request }
+        let signed = own.signed.or(self.signed);
+        Self { issuer, claims, without, binding, request, signed }
     }
 }
 

@@ -211,6 +211,16 @@ pub const ROWS: &[Row] = &[
             )
             .unusual(),
             lines(
+                "Signatures of messages",
+                "reqps",
+                &[(
+                    "sum by (route, outcome) (rate(fapi_gateway_signatures_total{$of,\
+                        route=~\"$route\"}[$__rate_interval]))",
+                    "{{route}} {{outcome}}",
+                )],
+            )
+            .unusual(),
+            lines(
                 "What routes in shadow would refuse",
                 "reqps",
                 &[(

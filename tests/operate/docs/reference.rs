@@ -389,6 +389,7 @@ pub fn every_metric(format: Format) -> String {
     let _ = metrics.rate_limited("r", By::Client);
     let _ = metrics.rate_limit_uses_untold("s");
     metrics.begin_shadow("r");
+    metrics.begin_signatures("r");
     metrics.upstream("u").observe(Duration::ZERO, None);
     metrics.upstream_failed("u", "connect");
     metrics.upstream_retried("u");

@@ -48,6 +48,7 @@ async fn protect(State(api): State<Arc<Api>>, request: Request, next: Next) -> R
                     Judged::Authorized(authorized) => Ok(authorized),
                     Judged::AwaitsForm(waiting) => waiting.judge(&bytes).map_err(Cause::from),
                     Judged::AwaitsBody(waiting) => waiting.judge(&bytes).map_err(Cause::from),
+                    Judged::AwaitsSignature(_) => unreachable!("the policy says nothing of signatures"),
                     Judged::AwaitsParameters(_) => unreachable!("there is no authorization server here"),
                 }
             }

@@ -33,6 +33,13 @@ impl ProofId {
         Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
     }
 
+    /// The id of the signature of a message with this hash (RFC 9421 §7.2.2), which is that of no proof and no assertion.
+    pub(crate) fn of_signature(hash: &[u8; 32]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] =
+            sha256(&[b"http signature", hash.as_slice()].concat());
+        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+
     /// An id with these bytes, for tests of replay logs.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)

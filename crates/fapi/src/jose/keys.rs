@@ -142,6 +142,13 @@ impl VerifyingKey {
         if named.is_some_and(|name| name != RS256) { None } else { key.check_purpose(jwk).ok() }
     }
 
+    /// Reads a public RSA JWK that is for PS512, by its `alg`, and for signatures.
+    fn for_ps512(jwk: &Map<String, Value>) -> Option<Self> {
+        let named = jwk.get("alg").is_some_and(|name| name == "PS512");
+        let key = named.then(|| Self::from_key_members(jwk).ok()).flatten()?;
+        if key.algorithm == Algorithm::Ps256 { key.check_purpose(jwk).ok() } else { None }
+    }
+
     /// Returns the key, if `use` and `key_ops` allow it to verify signatures.
     fn check_purpose(self, jwk: &Map<String, Value>) -> Result<Self, KeyError> {
         let present = |name: &str| jwk.get(name).filter(|value| !value.is_null());
@@ -266,17 +273,18 @@ impl VerifyingKey {
         self.algorithm == Algorithm::Ps256 && self.verifies_with(message, signature, jsonwebtoken::Algorithm::RS256)
     }
 
-    /// Whether `signature`, as bytes, is a signature of this key over `message` with its algorithm of RFC 9421 §3.3: for an RSA
-    /// key that is RSASSA-PSS with SHA-512 and a salt of 64 bytes (§3.3.1), for others the one of [`Self::algorithm`].
+    /// Whether `signature`, as bytes, is a signature of this key over `message` with an algorithm of RFC 9421 §3.3: the one of
+    /// [`Self::algorithm`], which the key determines (§3.3.7); for an RSA key also RSASSA-PSS with SHA-512 and a salt of 64 bytes
+    /// (§3.3.1), and only that if the message `names` its algorithm, since it alone has a name there.
     ///
     /// Does not check that an RSA key has 2048 bits.
-    pub(crate) fn verifies_http_message(&self, message: &[u8], signature: &[u8]) -> bool {
-        let algorithm = match self.algorithm {
-            Algorithm::Ps256 => jsonwebtoken::Algorithm::PS512,
-            Algorithm::Es256 => jsonwebtoken::Algorithm::ES256,
-            Algorithm::EdDsa => jsonwebtoken::Algorithm::EdDSA,
-        };
-        self.verifies_with(message, &URL_SAFE_NO_PAD.encode(signature), algorithm)
+    pub(crate) fn verifies_http_message(&self, message: &[u8], signature: &[u8], names: bool) -> bool {
+        let signature = URL_SAFE_NO_PAD.encode(signature);
+        if self.algorithm != Algorithm::Ps256 {
+            return self.verifies(message, &signature);
+        }
+        self.verifies_with(message, &signature, jsonwebtoken::Algorithm::PS512)
+            || (!names && self.verifies(message, &signature))
     }
 
     fn verifies_with(&self, message: &[u8], signature: &str, algorithm: jsonwebtoken::Algorithm) -> bool {
@@ -353,7 +361,17 @@ pub struct KeySet {
     for_rs256: Vec<(Option<Box<str>>, VerifyingKey)>,
     /// How many of those verify nothing else.
     only_rs256: usize,
+    /// The keys that sign messages and no tokens, which are RSA keys for PS512.
+    for_messages: Vec<(Option<Box<str>>, VerifyingKey)>,
     skipped: Vec<SkippedKey>,
+}
+
+/// For which algorithm beside those of FAPI keys are read too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Also {
+    Nothing,
+    Rs256,
+    Ps512,
 }
 
 /// An entry of a JWK Set with which no token verifies.
@@ -391,7 +409,16 @@ impl KeySet {
     /// # Errors
     /// [`KeySetError`] if it is not a JWK Set, or if no usable key remains.
     pub fn parse(document: &[u8]) -> Result<Self, KeySetError> {
-        Self::read(document, false)
+        Self::read(document, Also::Nothing)
+    }
+
+    /// Like [`Self::parse`], for a client that may sign messages (RFC 9421): RSA keys that are for PS512 verify those, and nothing
+    /// else, and a set that has no others can be used.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_with_ps512(document: &[u8]) -> Result<Self, KeySetError> {
+        Self::read(document, Also::Ps512)
     }
 
     /// Like [`Self::parse`], for an issuer whose tokens may have RS256 for a while: RSA keys that are for RS256, or for no
@@ -400,16 +427,16 @@ impl KeySet {
     /// # Errors
     /// As [`Self::parse`].
     pub fn parse_with_rs256(document: &[u8]) -> Result<Self, KeySetError> {
-        Self::read(document, true)
+        Self::read(document, Also::Rs256)
     }
 
-    fn read(document: &[u8], rs256: bool) -> Result<Self, KeySetError> {
+    fn read(document: &[u8], also: Also) -> Result<Self, KeySetError> {
         let entries = elements_of(document, "keys").map_err(|_| KeySetError::Malformed)?;
         if entries.len() > 100 {
             return Err(KeySetError::TooMany);
         }
         let (mut keys, mut skipped) = (Vec::with_capacity(entries.len()), Vec::new());
-        let (mut for_rs256, mut only_rs256) = (Vec::new(), 0_usize);
+        let (mut for_rs256, mut only_rs256, mut for_messages) = (Vec::new(), 0_usize, Vec::new());
         for entry in entries {
             let Ok(jwk) = parse_object(entry.as_bytes()) else {
                 skipped.push(SkippedKey { key_id: last_key_id(entry), reason: KeyError::Ambiguous });
@@ -417,7 +444,14 @@ impl KeySet {
             };
             let key_id = jwk.get("kid").and_then(Value::as_str);
             let mut skip = |reason| skipped.push(SkippedKey { key_id: key_id.map(printable), reason });
-            let of_rs256 = Some(&jwk).filter(|_| rs256).and_then(VerifyingKey::for_rs256);
+            if let Some(key) = Some(&jwk).filter(|_| also == Also::Ps512).and_then(VerifyingKey::for_ps512) {
+                if key.is_weak() {
+                    skip(KeyError::Weak);
+                }
+                for_messages.push((key_id.map(Box::from), key));
+                continue;
+            }
+            let of_rs256 = Some(&jwk).filter(|_| also == Also::Rs256).and_then(VerifyingKey::for_rs256);
             let is_weak = of_rs256.as_ref().map(VerifyingKey::is_weak);
             for_rs256.extend(of_rs256.map(|key| (key_id.map(Box::from), key)));
             match VerifyingKey::from_jwk(&jwk) {
@@ -434,10 +468,10 @@ impl KeySet {
                 },
             }
         }
-        if keys.is_empty() && for_rs256.is_empty() {
+        if keys.is_empty() && for_rs256.is_empty() && for_messages.is_empty() {
             return Err(KeySetError::NoUsableKey { skipped });
         }
-        Ok(Self { keys, for_rs256, only_rs256, skipped })
+        Ok(Self { keys, for_rs256, only_rs256, for_messages, skipped })
     }
 
     /// The keys that may verify a JWS with this `kid` and algorithm, the likely ones first.
@@ -452,9 +486,13 @@ impl KeySet {
         in_order(&self.keys, key_id).filter(move |key| key.algorithm == algorithm)
     }
 
-    /// The keys that have exactly this `kid`, of any algorithm. A key without one has no name to be found by.
+    /// The keys of messages that have exactly this `kid`, of any algorithm. A key without one has no name to be found by.
     pub(crate) fn named<'s>(&'s self, key_id: &'s str) -> impl Iterator<Item = &'s VerifyingKey> + 's {
-        self.keys.iter().filter(move |(kid, _)| kid.as_deref() == Some(key_id)).map(|(_, key)| key)
+        self.keys
+            .iter()
+            .chain(&self.for_messages)
+            .filter(move |(kid, _)| kid.as_deref() == Some(key_id))
+            .map(|(_, key)| key)
     }
 
     /// The same for a JWS with RS256; none unless the set was read with [`Self::parse_with_rs256`].

@@ -158,17 +158,18 @@ impl PrivateKey {
         }
     }
 
-    /// Signs the base of an HTTP message with the algorithm of RFC 9421 §3.3 for this type of key: for an RSA key that is
-    /// RSASSA-PSS with SHA-512 (§3.3.1), for others the one of [`Self::sign`]. May block where [`PrivateKey::may_block`]
-    /// says so.
+    /// Signs the base of an HTTP message with the algorithm of [`Self::sign`], which verifiers learn from the key (RFC 9421
+    /// §3.3.7). If the message `names` its algorithm, an RSA key signs with the only one that has a name there: RSASSA-PSS with
+    /// SHA-512 (§3.3.1). May block where [`PrivateKey::may_block`] says so.
     ///
     /// # Errors
-    /// [`NotSigned`], always for an RSA key that is kept elsewhere: it signs with SHA-256 alone.
-    pub fn sign_http_message(&self, base: &[u8]) -> Result<Vec<u8>, NotSigned> {
+    /// [`NotSigned`], always for an RSA key that is kept elsewhere where the message names its algorithm: it signs with SHA-256
+    /// alone.
+    pub fn sign_http_message(&self, base: &[u8], names: bool) -> Result<Vec<u8>, NotSigned> {
         match self {
-            Self::Rsa(key) => sign_pss(key, &RSA_PSS_SHA512, base),
-            Self::Kept(key) if key.algorithm() == Algorithm::Ps256 => Err(NotSigned),
-            Self::Ec(_) | Self::Ed(_) | Self::Kept(_) => self.sign(base),
+            Self::Rsa(key) if names => sign_pss(key, &RSA_PSS_SHA512, base),
+            Self::Kept(key) if names && key.algorithm() == Algorithm::Ps256 => Err(NotSigned),
+            Self::Rsa(_) | Self::Ec(_) | Self::Ed(_) | Self::Kept(_) => self.sign(base),
         }
     }
 
@@ -270,9 +271,12 @@ mod tests {
             let key = PrivateKey::Kept(Box::new(Elsewhere(PrivateKey::generate(algorithm).unwrap())));
             let verifying = VerifyingKey::from_jwk(&key.public_jwk().unwrap()).unwrap();
             assert!(key.sign(b"x").is_ok(), "control");
-            let signature = key.sign_http_message(b"x");
+            let signature = key.sign_http_message(b"x", true);
             assert_eq!(signature.is_ok(), signs, "{algorithm:?}");
-            assert!(signature.is_ok_and(|signature| verifying.verifies_http_message(b"x", &signature)) == signs);
+            assert!(signature.is_ok_and(|signature| verifying.verifies_http_message(b"x", &signature, true)) == signs);
+            let unnamed = key.sign_http_message(b"x", false).unwrap();
+            assert!(verifying.verifies_http_message(b"x", &unnamed, false));
+            assert_eq!(verifying.verifies_http_message(b"x", &unnamed, true), signs);
         }
     }
 

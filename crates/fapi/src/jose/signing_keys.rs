@@ -40,6 +40,11 @@ impl NamedKey {
         &self.key_id
     }
 
+    /// The key itself.
+    pub const fn key(&self) -> &PrivateKey {
+        &self.key
+    }
+
     /// The algorithm it signs with.
     pub fn algorithm(&self) -> Algorithm {
         self.key.algorithm()

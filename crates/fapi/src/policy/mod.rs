@@ -16,6 +16,7 @@ mod token_lifetime;
 mod value;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -37,6 +38,7 @@ pub use value::Scalar;
 use crate::UnixTime;
 use crate::credentials::Scheme;
 use crate::shadow::Shadow;
+use crate::signature::rules::SignatureRules;
 use crate::token::Claims;
 
 /// When a route requires a nonce (RFC 9449 §9).
@@ -66,6 +68,7 @@ pub struct Policy {
     requirements: Requirements,
     fapi1: Option<Fapi1>,
     shadow: Option<Shadow>,
+    signature: Option<Arc<SignatureRules>>,
 }
 
 /// What a route requires beside scopes, all of it; by default, nothing.
@@ -165,7 +168,8 @@ impl Policy {
         schemes.sort_unstable_by_key(|scheme| *scheme == Scheme::Bearer);
         schemes.dedup();
         let (introspection_max_age, requirements) = (None, Requirements::default());
-        Ok(Self { scopes, issuers, schemes, nonce, introspection_max_age, requirements, fapi1: None, shadow: None })
+        let (fapi1, shadow, signature) = (None, None, None);
+        Ok(Self { scopes, issuers, schemes, nonce, introspection_max_age, requirements, fapi1, shadow, signature })
     }
 
     /// The issuers whose tokens it accepts.
@@ -209,6 +213,17 @@ impl Policy {
     /// Until when it is not enforced, if it is in shadow or was.
     pub const fn shadow(&self) -> Option<&Shadow> {
         self.shadow.as_ref()
+    }
+
+    /// The policy of a route with signatures.
+    #[must_use]
+    pub fn with_signature(self, signature: SignatureRules) -> Self {
+        Self { signature: Some(Arc::new(signature)), ..self }
+    }
+
+    /// What it says of signatures.
+    pub const fn signature(&self) -> Option<&Arc<SignatureRules>> {
+        self.signature.as_ref()
     }
 
     /// What it requires beside scopes.

@@ -9,6 +9,7 @@ use super::component::{Component, quoted};
 use super::error::SignatureError;
 use super::input::{MAX_COMPONENTS, SignatureParameters};
 use super::message::Message;
+use crate::jose::keys::Algorithm;
 use crate::jose::signing::PrivateKey;
 use crate::text::printable;
 
@@ -29,7 +30,7 @@ pub struct SignatureFields {
 ///
 /// # Errors
 /// [`SignatureError`] if a component is repeated or not in the message, if `alg` is not that of the key, if a text cannot be
-/// written, or if the key does not sign: one that is kept elsewhere signs no messages if it is of RSA.
+/// written, or if the key does not sign: one that is kept elsewhere signs no messages that name their algorithm if it is of RSA.
 pub fn sign(
     message: &Message<'_>,
     label: &str,
@@ -37,21 +38,61 @@ pub fn sign(
     parameters: &SignatureParameters,
     key: &PrivateKey,
 ) -> Result<SignatureFields, SignatureError> {
-    if components.len() > MAX_COMPONENTS {
-        return Err(SignatureError::TooManyComponents { limit: MAX_COMPONENTS });
+    Unsigned::of(message, label, components, parameters, key.algorithm())?.sign(key)
+}
+
+/// What is to be signed, so that a key that blocks can sign it elsewhere.
+pub struct Unsigned {
+    label: Box<str>,
+    covered: String,
+    base: String,
+    names_algorithm: bool,
+}
+
+impl Unsigned {
+    /// These components of a message with these parameters, for a key with this algorithm.
+    ///
+    /// # Errors
+    /// As [`sign`], before it signs.
+    pub fn of(
+        message: &Message<'_>,
+        label: &str,
+        components: &[Component],
+        parameters: &SignatureParameters,
+        algorithm: Algorithm,
+    ) -> Result<Self, SignatureError> {
+        if components.len() > MAX_COMPONENTS {
+            return Err(SignatureError::TooManyComponents { limit: MAX_COMPONENTS });
+        }
+        let expected = registered_name(algorithm);
+        if let Some(found) = parameters.algorithm.as_deref().filter(|found| *found != expected) {
+            return Err(SignatureError::AlgorithmMismatch { found: printable(found), expected });
+        }
+        check_label(label)?;
+        let covered = serialized(components, parameters)?;
+        let base = signature_base(message, components, &covered)?;
+        let names_algorithm = parameters.algorithm.is_some();
+        Ok(Self { label: label.into(), covered, base, names_algorithm })
     }
-    let expected = registered_name(key.algorithm());
-    if let Some(found) = parameters.algorithm.as_deref().filter(|found| *found != expected) {
-        return Err(SignatureError::AlgorithmMismatch { found: printable(found), expected });
+
+    /// The bytes that are signed.
+    pub fn base(&self) -> &str {
+        &self.base
     }
-    check_label(label)?;
-    let covered = serialized(components, parameters)?;
-    let base = signature_base(message, components, &covered)?;
-    let signature = key.sign_http_message(base.as_bytes()).map_err(|_| SignatureError::NotSigned)?;
-    Ok(SignatureFields {
-        signature_input: format!("{label}={covered}"),
-        signature: format!("{label}=:{}:", STANDARD.encode(signature)),
-    })
+
+    /// The fields with the signature of this key. May block where [`PrivateKey::may_block`] says so.
+    ///
+    /// # Errors
+    /// [`SignatureError::NotSigned`].
+    pub fn sign(&self, key: &PrivateKey) -> Result<SignatureFields, SignatureError> {
+        let signature = key.sign_http_message(self.base.as_bytes(), self.names_algorithm);
+        let signature = signature.map_err(|_| SignatureError::NotSigned)?;
+        let Self { label, covered, .. } = self;
+        Ok(SignatureFields {
+            signature_input: format!("{label}={covered}"),
+            signature: format!("{label}=:{}:", STANDARD.encode(signature)),
+        })
+    }
 }
 
 /// A label is a key of a dictionary (RFC 8941 §3.1.2).

@@ -1,6 +1,7 @@
 //! Why a signature or a digest proves nothing, or cannot be made (RFC 9421 §3, RFC 9530 §2).
 
 use crate::UnixTime;
+use crate::code::Code;
 
 /// Why a signature or a digest is refused; each variant is one check.
 ///
@@ -30,6 +31,9 @@ pub enum SignatureError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// There is content, and no digest of it.
+    #[error("the message has content and no field content-digest")]
+    DigestMissing,
     /// No digest with an algorithm that counts.
     #[error("content-digest has neither sha-256 nor sha-512")]
     DigestUnsupported,
@@ -89,7 +93,7 @@ pub enum SignatureError {
     #[error("no signature has the tag {expected:?}")]
     TagMissing {
         /// The tag of the profile.
-        expected: &'static str,
+        expected: Box<str>,
     },
     /// A component that has to be covered is not.
     #[error("component {component} has to be covered")]
@@ -133,6 +137,12 @@ pub enum SignatureError {
         /// The name, truncated and made printable.
         key_id: Box<str>,
     },
+    /// The token says of no client whose keys are known that it is its own.
+    #[error("no keys are known of {client}, the client of the token")]
+    ClientUnknown {
+        /// Its id, truncated and made printable, in quotes; that there is none otherwise.
+        client: Box<str>,
+    },
     /// The key is too small.
     #[error("the client's key is below 2048 bits")]
     KeyWeak,
@@ -153,13 +163,71 @@ pub enum SignatureError {
     /// A digest is signed that was not compared with the content.
     #[error("the signature covers a content-digest that was not compared with the content")]
     ContentUnchecked,
+    /// The signature was accepted before.
+    #[error("the signature was used before")]
+    Replayed,
+    /// The log does not know whether a signature that is so old was used before.
+    #[error("the signature is of {at}, and the replay log knows every use since {since} alone")]
+    BeforeLog {
+        /// `created`.
+        at: UnixTime,
+        /// When the log began.
+        since: UnixTime,
+    },
     /// A signature cannot be written with this value.
     #[error("{what} cannot be written in a structured field")]
     NotWritable {
         /// What is wrong.
         what: &'static str,
     },
+    /// A response is larger than what is kept until it is signed.
+    #[error("the response has more than {limit} bytes, which are as many as are kept until they are signed")]
+    ResponseTooLarge {
+        /// The most that is kept.
+        limit: usize,
+    },
     /// The key does not sign.
     #[error("the private key did not sign")]
     NotSigned,
+}
+
+impl SignatureError {
+    /// Whether other keys of the client could make the signature hold.
+    pub const fn depends_on_keys(&self) -> bool {
+        matches!(
+            self,
+            Self::KeyUnknown { .. } | Self::KeyWeak | Self::AlgorithmMismatch { .. } | Self::SignatureInvalid
+        )
+    }
+
+    /// The stable code of a request that is refused for this.
+    pub const fn code(&self) -> Code {
+        match self {
+            Self::FieldMissing { .. } | Self::TagMissing { .. } => Code::SignatureMissing,
+            Self::DigestMissing | Self::DigestUnsupported => Code::DigestMissing,
+            Self::DigestMismatch { .. } => Code::DigestMismatch,
+            Self::FieldTooLarge { .. }
+            | Self::FieldMalformed { .. }
+            | Self::ComponentRefused { .. }
+            | Self::ComponentRepeated { .. }
+            | Self::ComponentMalformed { .. }
+            | Self::BaseTooLarge { .. }
+            | Self::TooManySignatures { .. }
+            | Self::TooManyComponents { .. }
+            | Self::ParameterMalformed { .. }
+            | Self::NotWritable { .. } => Code::SignatureMalformed,
+            Self::ComponentAbsent { .. }
+            | Self::ComponentNotCovered { .. }
+            | Self::ParameterMissing { .. }
+            | Self::ContentNotSigned
+            | Self::ContentUnchecked => Code::SignatureComponentMissing,
+            Self::Stale { .. } | Self::Expired { .. } => Code::SignatureStale,
+            Self::KeyUnknown { .. } | Self::ClientUnknown { .. } => Code::SignatureKeyUnknown,
+            Self::KeyWeak | Self::AlgorithmMismatch { .. } => Code::SignatureAlgorithmRefused,
+            Self::SignatureInvalid => Code::SignatureInvalid,
+            Self::Replayed => Code::SignatureReplayed,
+            Self::BeforeLog { .. } => Code::ReplayLogUnavailable,
+            Self::ResponseTooLarge { .. } | Self::NotSigned => Code::ResponseNotSigned,
+        }
+    }
 }

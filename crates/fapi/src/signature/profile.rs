@@ -1,10 +1,17 @@
 //! What a signature has to cover, and how old it may be (FAPI 2.0 HTTP Signatures).
 
-use http::HeaderName;
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName};
 
 use super::component::{Component, Derived};
 use super::digest::CONTENT_DIGEST;
+use super::input::{SIGNATURE, SIGNATURE_INPUT};
+
+/// The tag of requests.
+pub const REQUEST_TAG: &str = "fapi-2-request";
+
+/// The tag of responses.
+pub const RESPONSE_TAG: &str = "fapi-2-response";
 
 /// Whether a request has a field `DPoP`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +31,20 @@ pub enum Content {
     Present,
 }
 
+impl Content {
+    /// Whether these fields say that there is some (RFC 9110 §6.4). Over HTTP/2 there may be content of which they say nothing.
+    pub fn declared_by(headers: &HeaderMap) -> Self {
+        let is_empty =
+            headers.get(CONTENT_LENGTH).is_none_or(|length| length.as_bytes().iter().all(|byte| *byte == b'0'));
+        if is_empty && !headers.contains_key(TRANSFER_ENCODING) { Self::Absent } else { Self::Present }
+    }
+}
+
 /// What is required of a signature.
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// The value of `tag`: signatures with another are for somebody else.
-    pub tag: &'static str,
+    /// The value of `tag`: signatures with another are for somebody else. Without one, every signature counts, whatever its tag.
+    pub tag: Option<Box<str>>,
     /// What has to be covered, by exactly these identifiers.
     pub required: Vec<Component>,
     /// Seconds from `created` for which a signature is accepted.
@@ -53,6 +69,23 @@ impl Profile {
         if content == Content::Present {
             required.push(Component::field(HeaderName::from_static(CONTENT_DIGEST)));
         }
-        Self { tag: "fapi-2-request", required, max_age: 60, clock_skew: 10 }
+        Self { tag: Some(REQUEST_TAG.into()), required, max_age: 60, clock_skew: 10 }
+    }
+
+    /// That of responses (HSIG-16): the status and the content, and of the request its method, its URI, its content, and its own
+    /// signatures. `request` are the fields of the request, `content` says whether the response has some.
+    pub fn fapi2_response(request: &HeaderMap, content: Content) -> Self {
+        let mut required = vec![Component::derived(Derived::Status)];
+        if content == Content::Present {
+            required.push(Component::field(HeaderName::from_static(CONTENT_DIGEST)));
+        }
+        required.push(Component::derived(Derived::Method).of_request());
+        required.push(Component::derived(Derived::TargetUri).of_request());
+        for name in [CONTENT_DIGEST, SIGNATURE_INPUT, SIGNATURE] {
+            if request.contains_key(name) {
+                required.push(Component::field(HeaderName::from_static(name)).of_request());
+            }
+        }
+        Self { tag: Some(RESPONSE_TAG.into()), required, max_age: 60, clock_skew: 10 }
     }
 }

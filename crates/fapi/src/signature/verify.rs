@@ -33,13 +33,15 @@ pub fn verify(
     now: UnixTime,
 ) -> Result<SignedFields, SignatureError> {
     let mut first_failure = None;
-    for input in SignatureInput::read(message.headers())?.iter().filter(|input| input.tag() == Some(profile.tag)) {
+    let is_for_us = |input: &&SignatureInput| profile.tag.as_deref().is_none_or(|tag| input.tag() == Some(tag));
+    for input in SignatureInput::read(message.headers())?.iter().filter(is_for_us) {
         match verify_one(input, message, profile, keys, now) {
             Ok(signed) => return Ok(signed),
             Err(error) => drop(first_failure.get_or_insert(error)),
         }
     }
-    Err(first_failure.unwrap_or(SignatureError::TagMissing { expected: profile.tag }))
+    let expected = || profile.tag.clone().unwrap_or_default();
+    Err(first_failure.unwrap_or_else(|| SignatureError::TagMissing { expected: expected() }))
 }
 
 /// The steps for one signature: what it says before what it costs to verify.
@@ -106,7 +108,7 @@ fn verifying_algorithm(
             failure = SignatureError::AlgorithmMismatch { found: printable(found), expected };
         } else if key.is_weak() {
             failure = SignatureError::KeyWeak;
-        } else if key.verifies_http_message(base.as_bytes(), signature) {
+        } else if key.verifies_http_message(base.as_bytes(), signature, named.is_some()) {
             return Ok(key.algorithm());
         } else {
             failure = SignatureError::SignatureInvalid;
@@ -153,7 +155,8 @@ impl SignedFields {
         if self.covers_digest() { Err(SignatureError::ContentUnchecked) } else { Ok(self.signature) }
     }
 
-    fn covers_digest(&self) -> bool {
+    /// Whether the digest of the content is covered.
+    pub(crate) fn covers_digest(&self) -> bool {
         self.signature.components.contains(&Component::field(HeaderName::from_static(CONTENT_DIGEST)))
     }
 }

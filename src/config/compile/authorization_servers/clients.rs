@@ -1,6 +1,6 @@
 //! The clients and resource servers of an authorization server.
 
-use fapi::authorization_server::client::RegisteredClient;
+use fapi::authorization_server::client::{ClientErrors, RegisteredClient};
 use fapi::authorization_server::clients::Clients;
 
 use super::super::Build;
@@ -14,7 +14,7 @@ use crate::tls_client::TrustAnchors;
 
 impl Build<'_> {
     /// The authorities of the hosts at which clients publish their keys.
-    pub(super) fn client_trust_anchors(
+    pub(in crate::config::compile) fn client_trust_anchors(
         &mut self,
         clients: &KeyPath,
         paths: Option<&[FilePath]>,
@@ -29,7 +29,12 @@ impl Build<'_> {
     }
 
     /// The documents of a folder, one for each client.
-    pub(super) fn clients(&mut self, at: &KeyPath, directory: Option<&FilePath>) -> Option<Clients> {
+    pub(in crate::config::compile) fn clients(
+        &mut self,
+        at: &KeyPath,
+        directory: Option<&FilePath>,
+        parse: impl Fn(&[u8]) -> Result<RegisteredClient, ClientErrors>,
+    ) -> Option<Clients> {
         let directory = self.needed(at, directory, "name a folder with a file of metadata for each")?;
         if self.named_files == NamedFiles::Unread {
             return Some(Clients::default());
@@ -51,7 +56,7 @@ impl Build<'_> {
         for name in &names {
             let path = FilePath(directory.0.join(name));
             let document = self.read(at, &path, Kind::Client)?;
-            match RegisteredClient::parse(&document) {
+            match parse(&document) {
                 Ok(client) => clients.push(Some(client)),
                 Err(errors) => {
                     for error in errors.errors() {

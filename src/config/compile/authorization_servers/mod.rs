@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fapi::authorization_server::client::RegisteredClient;
 use fapi::authorization_server::clients::Clients;
 use fapi::authorization_server::grant_type::{AUTHORIZATION_CODE, CIBA, CLIENT_CREDENTIALS, REFRESH_TOKEN};
 use fapi::authorization_server::metadata_document::USERINFO;
@@ -133,10 +134,16 @@ impl Build<'_> {
             }
         };
         let written = entry.clients.is_some();
-        let clients = if written { self.clients(&clients_at.key("directory"), directory.as_ref()) } else { None };
+        let clients = if written {
+            self.clients(&clients_at.key("directory"), directory.as_ref(), RegisteredClient::parse)
+        } else {
+            None
+        };
         let servers_at = at.key("resource_servers");
         let resource_servers = match &entry.resource_servers {
-            Some(servers) => self.clients(&servers_at.key("directory"), servers.directory.as_ref()),
+            Some(servers) => {
+                self.clients(&servers_at.key("directory"), servers.directory.as_ref(), RegisteredClient::parse)
+            }
             None => {
                 if entry.endpoints.as_ref().is_some_and(|endpoints| endpoints.introspection.is_some()) {
                     let problem = "the key is missing, so that nobody could call `endpoints.introspection`; name the folder with the resource servers' metadata";

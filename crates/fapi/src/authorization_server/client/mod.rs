@@ -47,6 +47,23 @@ impl RegisteredClient {
         reader.finish(id.zip(metadata).map(|(id, metadata)| Self { id, metadata }))
     }
 
+    /// Reads the same of a client of which nothing but its keys counts: `client_id`, and one of `jwks` and `jwks_uri`. Other members
+    /// are ignored, so that what is read so must not be asked about them: it has no redirect URIs and no grants.
+    ///
+    /// # Errors
+    /// [`ClientErrors`], all problems at once.
+    pub fn parse_keys(document: &[u8]) -> Result<Self, ClientErrors> {
+        let only = |fault| ClientErrors(vec![ClientError { member: None, fault }]);
+        if document.len() > MAX_BYTES {
+            return Err(only(ClientFault::TooLarge));
+        }
+        let members = parse_object(document).map_err(|_| only(ClientFault::Ambiguous))?;
+        let mut reader = Reader::of(&members);
+        let id = reader.id();
+        let metadata = reader.keys_alone();
+        reader.finish(id.map(|id| Self { id, metadata }))
+    }
+
     /// Its identifier: 1 to 256 characters of printable ASCII.
     pub fn id(&self) -> &str {
         &self.id
@@ -212,6 +229,21 @@ mod tests {
         assert!(client.grants("authorization_code") && !client.grants("refresh_token") && !client.grants(""));
         assert!(!client.dpop_bound_access_tokens() && !client.certificate_bound_access_tokens());
         assert!(!client.require_signed_request_object());
+    }
+
+    #[test]
+    fn a_client_whose_keys_alone_count_need_not_say_anything_else() {
+        let document = json!({ "client_id": "client-1", "jwks_uri": "https://app.example/jwks" });
+        let parse = |document: &Value| RegisteredClient::parse_keys(document.to_string().as_bytes());
+        let client = parse(&document).unwrap();
+        assert!(matches!(client.keys(), ClientKeys::At(uri) if **uri == *"https://app.example/jwks"));
+        assert!(!client.grants("authorization_code") && client.redirect_uris().is_empty());
+        assert!(RegisteredClient::parse(document.to_string().as_bytes()).is_err(), "control");
+        for other in
+            [json!({ "jwks_uri": null }), json!({ "jwks_uri": "http://app.example" }), json!({ "client_id": "" })]
+        {
+            assert!(parse(&with_members(document.clone(), &other)).is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -196,14 +196,34 @@ impl<'d> Reader<'d> {
         algorithm
     }
 
+    /// The metadata of a client of which nothing but the keys counts, with which it signs messages.
+    pub(super) fn keys_alone(&mut self) -> ClientMetadata {
+        ClientMetadata {
+            authentication: Authentication::PrivateKeyJwt,
+            redirect_uris: Vec::new(),
+            keys: self.keys_for(Some("a signature of a message"), false),
+            assertion_algorithm: None,
+            request_object_algorithm: None,
+            response_algorithm: None,
+            grants: Vec::new(),
+            dpop_bound: false,
+            certificate_bound: false,
+            signed_requests: false,
+        }
+    }
+
     fn keys(&mut self, authentication: Option<&Authentication>, signed_requests: bool) -> Keys {
-        let none = Keys { parsed: ClientKeys::None, self_signed: None, written: sha256(b"") };
         // What it signs, if it does.
         let signs = match authentication {
             Some(Authentication::PrivateKeyJwt) => Some("private_key_jwt"),
             Some(_) | None => Some(SIGNED_REQUESTS).filter(|_| signed_requests),
         };
-        let has_own_certificate = matches!(authentication, Some(Authentication::SelfSignedTlsClientAuth));
+        self.keys_for(signs, matches!(authentication, Some(Authentication::SelfSignedTlsClientAuth)))
+    }
+
+    /// The keys of a client that `signs` this with them.
+    fn keys_for(&mut self, signs: Option<&'static str>, has_own_certificate: bool) -> Keys {
+        let none = Keys { parsed: ClientKeys::None, self_signed: None, written: sha256(b"") };
         match (self.value("jwks"), self.value("jwks_uri")) {
             (Some(_), Some(_)) => self.fail("jwks", ClientFault::KeysTwice),
             (Some(jwks), None) => return self.keys_given(jwks, signs.is_some(), has_own_certificate).unwrap_or(none),
@@ -232,7 +252,7 @@ impl<'d> Reader<'d> {
             return None;
         }
         let text = jwks.to_string();
-        let parsed = match KeySet::parse(text.as_bytes()) {
+        let parsed = match KeySet::parse_with_ps512(text.as_bytes()) {
             Ok(keys) => keys,
             // Keys for encryption, or those of certificates, which may be of any type.
             Err(KeySetError::NoUsableKey { .. }) if !signs => KeySet::default(),

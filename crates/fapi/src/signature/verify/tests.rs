@@ -92,7 +92,7 @@ impl Sent {
 
     /// Adds a signature over what a text covers, whatever that is.
     fn with(self, label: &str, covered: &str) -> Self {
-        self.with_signer(label, covered, |base| ed().sign_http_message(base).unwrap())
+        self.with_signer(label, covered, |base| ed().sign_http_message(base, false).unwrap())
     }
 
     fn with_signer(self, label: &str, covered: &str, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> Self {
@@ -168,10 +168,10 @@ fn hsig_02_only_the_tag_of_the_profile_counts() {
         PARAMETERS.replace("\"fapi-2-request\"", "fapi-2-request"),
     ] {
         let error = Sent::new().with("sig", &format!("{COVERED}{parameters}")).error();
-        assert_eq!(error, Some(SignatureError::TagMissing { expected: "fapi-2-request" }), "{parameters}");
+        assert_eq!(error, Some(SignatureError::TagMissing { expected: "fapi-2-request".into() }), "{parameters}");
     }
     let label = Sent::new().with("fapi-2-request", &format!("{COVERED};created=1800000000;keyid=\"k\""));
-    assert_eq!(label.error(), Some(SignatureError::TagMissing { expected: "fapi-2-request" }));
+    assert_eq!(label.error(), Some(SignatureError::TagMissing { expected: "fapi-2-request".into() }));
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn hsig_09_the_algorithm_is_that_of_the_key() {
             "",
         ] {
             let covered = format!("{COVERED}{PARAMETERS};alg=\"{name}\"");
-            let sent = Sent::new().with_signer("sig", &covered, |base| key.sign_http_message(base).unwrap());
+            let sent = Sent::new().with_signer("sig", &covered, |base| key.sign_http_message(base, true).unwrap());
             let mismatch = SignatureError::AlgorithmMismatch { found: name.into(), expected: own };
             let expected = if name == own { None } else { Some(mismatch) };
             assert_eq!(sent.judge_at(&clients(key), NOW).err(), expected);
@@ -330,12 +330,16 @@ fn hsig_09_other_signatures_of_an_rsa_key_do_not_count() {
     let key = &KEYS[1];
     let PrivateKey::Rsa(pair) = key else { panic!("not an RSA key") };
     let covered = format!("{COVERED}{PARAMETERS}");
-    let judge = |sign: &dyn Fn(&[u8]) -> Vec<u8>| {
-        Sent::new().with_signer("sig", &covered, sign).judge_at(&clients(key), NOW).err()
+    let judge_with = |covered: &str, sign: &dyn Fn(&[u8]) -> Vec<u8>| {
+        Sent::new().with_signer("sig", covered, sign).judge_at(&clients(key), NOW).err()
     };
-    assert_eq!(judge(&|base| key.sign_http_message(base).unwrap()), None); // control
+    let judge = |sign: &dyn Fn(&[u8]) -> Vec<u8>| judge_with(&covered, sign);
     let invalid = Some(SignatureError::SignatureInvalid);
-    assert_eq!(judge(&|base| key.sign(base).unwrap()), invalid, "PSS with SHA-256, as in JWTs");
+    assert_eq!(judge(&|base| key.sign(base).unwrap()), None, "PSS with SHA-256, as in JWTs (RFC 9421 §3.3.7)");
+    assert_eq!(judge(&|base| key.sign_http_message(base, true).unwrap()), None, "PSS with SHA-512 (§3.3.1)");
+    let named = format!("{covered};alg=\"rsa-pss-sha512\"");
+    assert_eq!(judge_with(&named, &|base| key.sign_http_message(base, true).unwrap()), None); // control
+    assert_eq!(judge_with(&named, &|base| key.sign(base).unwrap()), invalid, "not with the algorithm that is named");
     let pkcs1 = |base: &[u8]| {
         let mut signature = vec![0; pair.public_modulus_len()];
         pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), base, &mut signature).unwrap();
@@ -345,6 +349,28 @@ fn hsig_09_other_signatures_of_an_rsa_key_do_not_count() {
     let modulus = key.public_jwk().unwrap()["n"].as_str().unwrap().to_owned();
     let secret = hmac::Key::new(hmac::HMAC_SHA256, modulus.as_bytes());
     assert_eq!(judge(&|base| hmac::sign(&secret, base).as_ref().to_vec()), invalid, "a public key is no secret");
+}
+
+#[test]
+fn hsig_09_a_key_for_ps512_signs_messages_alone() {
+    let key = &KEYS[1];
+    let jwk = |algorithm: &str| {
+        let mut jwk = key.public_jwk().unwrap();
+        jwk.extend([("kid".into(), "k".into()), ("alg".into(), algorithm.into())]);
+        json!({ "keys": [jwk] }).to_string()
+    };
+    let covered = format!("{COVERED}{PARAMETERS}");
+    let judge = |keys: &KeySet| {
+        let sign = |base: &[u8]| key.sign_http_message(base, true).unwrap();
+        Sent::new().with_signer("sig", &covered, sign).judge_at(keys, NOW).err()
+    };
+    let keys = KeySet::parse_with_ps512(jwk("PS512").as_bytes()).unwrap();
+    assert_eq!(judge(&keys), None);
+    assert_eq!(keys.candidates(None, Algorithm::Ps256).count(), 0, "no token");
+    let keys = KeySet::parse_with_ps512(jwk("PS256").as_bytes()).unwrap();
+    assert_eq!((judge(&keys), keys.candidates(None, Algorithm::Ps256).count()), (None, 1), "control");
+    assert!(KeySet::parse(jwk("PS512").as_bytes()).is_err(), "an issuer signs no messages");
+    assert!(KeySet::parse_with_ps512(jwk("RS512").as_bytes()).is_err());
 }
 
 #[test]
@@ -448,7 +474,7 @@ fn hsig_13_two_lines_of_a_covered_field_are_one() {
 fn hsig_14_a_replay_is_known_by_either_signature_of_ecdsa() {
     let key = &KEYS[0];
     let covered = format!("{COVERED}{PARAMETERS};nonce=\"n\"");
-    let signature = key.sign_http_message(Sent::new().base(&covered).as_bytes()).unwrap();
+    let signature = key.sign_http_message(Sent::new().base(&covered).as_bytes(), false).unwrap();
     let hash = |signature: Vec<u8>| {
         let sent = Sent::new().with_signer("sig", &covered, |_| signature);
         sent.judge_at(&clients(key), NOW)
@@ -460,7 +486,7 @@ fn hsig_14_a_replay_is_known_by_either_signature_of_ecdsa() {
     let (own, nonce) = hash(signature.clone()).unwrap();
     assert_eq!(nonce.as_deref(), Some("n"));
     assert_eq!(hash(other).unwrap().0, own);
-    let again = key.sign_http_message(Sent::new().base(&covered).as_bytes()).unwrap();
+    let again = key.sign_http_message(Sent::new().base(&covered).as_bytes(), false).unwrap();
     assert_ne!(hash(again).unwrap().0, own, "control: another signature");
 }
 
@@ -504,7 +530,8 @@ fn hsig_16_a_response_is_signed_with_parts_of_its_request() {
     let fields = sign(&view(status, &unsigned, sent.view()), "sig", &components, &parameters, ed()).unwrap();
     headers.insert(SIGNATURE_INPUT, fields.signature_input.parse().unwrap());
     headers.insert(SIGNATURE, fields.signature.parse().unwrap());
-    let profile = Profile { tag: "fapi-2-response", required: components.to_vec(), max_age: 60, clock_skew: 10 };
+    let profile =
+        Profile { tag: Some("fapi-2-response".into()), required: components.to_vec(), max_age: 60, clock_skew: 10 };
     let judge = |status, request| verify(&view(status, &headers, request), &profile, &clients(ed()), NOW).err();
     assert_eq!(judge(status, sent.view()), None); // control
     assert_eq!(judge(StatusCode::CREATED, sent.view()), Some(SignatureError::SignatureInvalid));
@@ -609,7 +636,7 @@ proptest! {
         let key = &KEYS[which];
         let covered = format!("{COVERED}{PARAMETERS}");
         let sent = Sent::new().with_signer("sig", &covered, |base| {
-            let mut signature = key.sign_http_message(base).unwrap();
+            let mut signature = key.sign_http_message(base, false).unwrap();
             let index = index % signature.len();
             signature[index] ^= bits;
             signature
