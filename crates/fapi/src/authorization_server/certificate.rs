@@ -10,12 +10,10 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::X509Name;
 
-use super::distinguished_name;
-pub use super::distinguished_name::DistinguishedNameError;
 use crate::UnixTime;
 use crate::jose::json::{elements_of, parse_object};
 use crate::jose::thumbprint::CertificateThumbprint;
-use crate::path_validation::Name;
+use crate::path_validation::{DistinguishedNameError, Name};
 use crate::peer::{self, ClientCertificate, NoCertificate, Peer};
 use crate::text::{Names, is_uri, shown_text};
 
@@ -145,7 +143,7 @@ impl CertificateSubject {
     pub fn parse(form: SubjectForm, text: &str) -> Result<Self, CertificateSubjectError> {
         let malformed = |expected| CertificateSubjectError::Malformed { found: shown_text(text), expected };
         let expected = match form {
-            SubjectForm::DistinguishedName => Expected::DistinguishedName(distinguished_name::read(text)?),
+            SubjectForm::DistinguishedName => Expected::DistinguishedName(Name::from_text(text)?),
             SubjectForm::Dns if is_host_name(text) => Expected::Dns,
             SubjectForm::Dns => {
                 return Err(malformed("a name in DNS as certificates have it; write it without wildcard and port"));

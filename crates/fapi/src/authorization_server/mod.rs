@@ -24,7 +24,6 @@ pub mod claimed;
 pub mod client;
 pub mod client_assertion;
 pub mod clients;
-mod distinguished_name;
 mod error;
 pub mod form;
 pub mod front_channel;

@@ -8,6 +8,7 @@
 
 mod certificate;
 mod constraints;
+mod distinguished_name;
 mod fault;
 mod name;
 mod policies;
@@ -20,6 +21,7 @@ use self::policies::Policies;
 use crate::UnixTime;
 
 pub use certificate::Signed;
+pub use distinguished_name::DistinguishedNameError;
 pub use fault::{Extension, Fault};
 pub use name::Name;
 

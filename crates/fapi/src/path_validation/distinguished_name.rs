@@ -4,7 +4,7 @@
 
 use x509_parser::der_parser::asn1_rs::{Any, FromDer};
 
-use crate::path_validation::Name;
+use super::name::Name;
 use crate::text::{read_escape, shown_text};
 
 /// The longest text, in bytes.
@@ -38,13 +38,15 @@ pub enum DistinguishedNameError {
     },
 }
 
-/// Reads the text of a name, with spaces around its separators ignored, as RFC 2253 §4 asks for.
-///
-/// # Errors
-/// [`DistinguishedNameError`].
-pub(super) fn read(text: &str) -> Result<Name, DistinguishedNameError> {
-    let der = encode(text)?;
-    Name::from_der(&der).ok_or_else(|| malformed(text, "is not a name that a certificate can have"))
+impl Name {
+    /// Reads the text of a name, with spaces around its separators ignored, as RFC 2253 §4 asks for.
+    ///
+    /// # Errors
+    /// [`DistinguishedNameError`].
+    pub fn from_text(text: &str) -> Result<Self, DistinguishedNameError> {
+        let der = encode(text)?;
+        Self::from_der(&der).ok_or_else(|| malformed(text, "is not a name that a certificate can have"))
+    }
 }
 
 /// The name in DER, each value that is written as characters in a UTF8String.
@@ -334,7 +336,7 @@ mod tests {
             r"CN=#1308636C69656E742031,O=Example Bank\, N.V.,C=#0c024e4c",
             r"CN=\63lient\ 1,O=Example Bank\, N.V.\20,C=NL",
         ] {
-            assert_eq!(read(text).as_ref(), Ok(&subject), "{text}");
+            assert_eq!(Name::from_text(text).as_ref(), Ok(&subject), "{text}");
         }
         for text in [
             r"C=NL,O=Example Bank\, N.V.,CN=client 1",
@@ -348,8 +350,8 @@ mod tests {
             r"CN=client 1\,O=Example Bank\, N.V.,C=NL",
             r"CN=#0408636C69656E742031,O=Example Bank\, N.V.,C=NL",
         ] {
-            assert_ne!(read(text).as_ref(), Ok(&subject), "{text}");
-            assert!(read(text).is_ok(), "{text}");
+            assert_ne!(Name::from_text(text).as_ref(), Ok(&subject), "{text}");
+            assert!(Name::from_text(text).is_ok(), "{text}");
         }
     }
 
@@ -364,10 +366,10 @@ mod tests {
 
     #[test]
     fn rfc4514_2_2_the_parts_of_a_relative_distinguished_name_have_no_order() {
-        let both = read("CN=a+OU=b,O=c").unwrap();
-        assert_eq!(read("ou=B + cn=A,O=c"), Ok(both.clone()));
+        let both = Name::from_text("CN=a+OU=b,O=c").unwrap();
+        assert_eq!(Name::from_text("ou=B + cn=A,O=c"), Ok(both.clone()));
         for other in ["CN=a,OU=b,O=c", "CN=a+O=c,OU=b", "CN=a+OU=b+OU=b,O=c", "CN=a,O=c"] {
-            assert_ne!(read(other), Ok(both.clone()), "{other}");
+            assert_ne!(Name::from_text(other), Ok(both.clone()), "{other}");
         }
     }
 
@@ -396,7 +398,7 @@ mod tests {
             ("2.999.18446744073709551615=a", der(&[("2.999.18446744073709551615", 12, b"a")])),
         ] {
             assert_eq!(
-                read(text).as_ref(),
+                Name::from_text(text).as_ref(),
                 Name::from_der(&expected).as_ref().ok_or(&DistinguishedNameError::Empty),
                 "{text}"
             );
@@ -407,9 +409,9 @@ mod tests {
     #[test]
     fn a_text_that_is_no_name_is_refused() {
         use DistinguishedNameError::{Empty, Malformed, TooLong, TypeUnknown};
-        assert!(read("CN=client,O=Bank").is_ok()); // control
+        assert!(Name::from_text("CN=client,O=Bank").is_ok()); // control
         for text in ["", " ", "   "] {
-            assert_eq!(read(text), Err(Empty), "{text:?}");
+            assert_eq!(Name::from_text(text), Err(Empty), "{text:?}");
         }
         for text in [
             "client",
@@ -441,7 +443,7 @@ mod tests {
             "C N=client",
             "C\u{4d}é=client",
         ] {
-            assert!(matches!(read(text), Err(Malformed { .. })), "{text:?}: {:?}", read(text));
+            assert!(matches!(Name::from_text(text), Err(Malformed { .. })), "{text:?}: {:?}", Name::from_text(text));
         }
         for text in [
             "X=client",
@@ -458,11 +460,11 @@ mod tests {
             "2.18446744073709551616=a",
             "1.2.-3=a",
         ] {
-            assert!(matches!(read(text), Err(TypeUnknown { .. })), "{text:?}: {:?}", read(text));
+            assert!(matches!(Name::from_text(text), Err(TypeUnknown { .. })), "{text:?}: {:?}", Name::from_text(text));
         }
         let long = |length: usize| format!("CN={}", "a".repeat(length - 3));
-        assert!(read(&long(MAX_BYTES)).is_ok()); // control
-        assert_eq!(read(&long(MAX_BYTES + 1)), Err(TooLong { bytes: MAX_BYTES + 1 }));
+        assert!(Name::from_text(&long(MAX_BYTES)).is_ok()); // control
+        assert_eq!(Name::from_text(&long(MAX_BYTES + 1)), Err(TooLong { bytes: MAX_BYTES + 1 }));
     }
 
     #[test]
@@ -479,7 +481,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_is_too_much(text in "[A-Z=,+\\\\#\" a-f0-9é\0]{0,32}") {
-            let _ = read(&text);
+            let _ = Name::from_text(&text);
         }
 
         #[test]
