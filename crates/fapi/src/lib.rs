@@ -30,7 +30,8 @@
 //! learn, which has no part in the decision, and [`metadata`] what every client may know of it in advance (RFC 9728).
 //! [`rate_limit`] has what a client learns of the rates at which it may send requests, and [`profile`] the rules that these
 //! steps enforce as data. [`client`] makes what a client proves itself with: DPoP proofs, which these steps check, and assertions, which
-//! authorization servers do. [`signature`] verifies and makes signatures over whole messages (RFC 9421), beside these steps.
+//! authorization servers do. [`signature`] verifies and makes signatures over whole messages (RFC 9421), beside these steps, and
+//! [`signed_body`] those over bodies that ecosystems use instead.
 //!
 //! # What it does not do
 //!
@@ -95,6 +96,7 @@ pub mod route;
 pub mod sender;
 pub mod shadow;
 pub mod signature;
+pub mod signed_body;
 pub mod step;
 #[cfg(test)]
 mod testing;

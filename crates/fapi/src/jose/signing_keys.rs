@@ -54,6 +54,14 @@ impl NamedKey {
     pub const fn thumbprint(&self) -> &KeyThumbprint {
         &self.thumbprint
     }
+
+    /// Signs a message as [`PrivateKey::sign`] does, for a JWS whose payload is not JSON, or not in it.
+    ///
+    /// # Errors
+    /// [`NotSigned`].
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, NotSigned> {
+        self.key.sign(message)
+    }
 }
 
 /// The key that signs, and the public keys of all.

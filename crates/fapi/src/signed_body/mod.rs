@@ -1,0 +1,14 @@
+//! Bodies that are signed by themselves, as ecosystems had it before RFC 9421: by a JWS, or by the header signature of the
+//! Berlin Group.
+//!
+//! | form | module | gives | specification |
+//! | --- | --- | --- | --- |
+//! | `x-jws-signature` over the body | [`detached`] | [`VerifiedDetachedSignature`](detached::VerifiedDetachedSignature) | UK Open Banking Read/Write API profile, message signing; RFC 7515 appendix F |
+//! | the body is a signed JWT | [`jwt_body`] | [`VerifiedBody`](jwt_body::VerifiedBody) | Open Finance Brazil, UAE and KSA: message signing |
+//!
+//! The keys are those of the client that the request has to come from, which the caller knows from its token: nothing in a
+//! message names another set. Replay is for the caller to remember. The body is the caller's to read, up to a limit of its
+//! own, and to pass on only afterwards.
+
+pub mod detached;
+pub mod error;
