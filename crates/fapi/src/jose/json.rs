@@ -53,6 +53,22 @@ fn parse(bytes: &[u8]) -> Result<Value, AmbiguousJson> {
 /// # Errors
 /// [`AmbiguousJson`] if the text is not a JSON object, or does not have the member exactly once, as an array.
 pub(crate) fn elements_of<'t>(bytes: &'t [u8], name: &str) -> Result<Vec<&'t str>, AmbiguousJson> {
+    let mut elements = Vec::new();
+    let mut array = Text(member_of(bytes, name)?);
+    array.list('[', ']', |text| {
+        elements.push(text.value().ok_or(AmbiguousJson)?);
+        Ok(())
+    })?;
+    Ok(elements)
+}
+
+/// The text of the member `name` of a JSON object, as it is written there.
+///
+/// Checks only the grammar of that member and of the others.
+///
+/// # Errors
+/// [`AmbiguousJson`] if the text is not a JSON object, or does not have the member exactly once.
+pub(crate) fn member_of<'t>(bytes: &'t [u8], name: &str) -> Result<&'t str, AmbiguousJson> {
     let mut text = Text(std::str::from_utf8(bytes).map_err(|_| AmbiguousJson)?);
     let mut found = None;
     text.list('{', '}', |text| {
@@ -67,13 +83,7 @@ pub(crate) fn elements_of<'t>(bytes: &'t [u8], name: &str) -> Result<Vec<&'t str
         Ok(())
     })?;
     text.end()?;
-    let mut elements = Vec::new();
-    let mut array = Text(found.ok_or(AmbiguousJson)?);
-    array.list('[', ']', |text| {
-        elements.push(text.value().ok_or(AmbiguousJson)?);
-        Ok(())
-    })?;
-    Ok(elements)
+    found.ok_or(AmbiguousJson)
 }
 
 /// What remains of a JSON text.
@@ -301,6 +311,16 @@ mod tests {
         assert_eq!(elements_of(b"{\"keys\":[\"\xe9\"]}", "keys"), Err(AmbiguousJson));
         let deep = format!("{{\"keys\":[{}{}]}}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(elements_of(deep.as_bytes(), "keys").map(|elements| elements.len()), Ok(1));
+    }
+
+    #[test]
+    fn a_member_is_read_as_it_is_written() {
+        let text = br#"{ "a" : 1 , "d\u0061ta" : { "x" : 1.10, "y":[ ] } , "b":2}"#;
+        assert_eq!(member_of(text, "data"), Ok(r#"{ "x" : 1.10, "y":[ ] }"#));
+        assert_eq!(member_of(text, "a"), Ok("1"));
+        for (text, name) in [("{\"a\":1}", "b"), ("{\"a\":1,\"a\":1}", "a"), ("[1]", "a"), ("{\"a\":}", "a")] {
+            assert_eq!(member_of(text.as_bytes(), name), Err(AmbiguousJson), "{text}");
+        }
     }
 
     proptest! {

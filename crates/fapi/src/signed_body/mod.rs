@@ -12,3 +12,4 @@
 
 pub mod detached;
 pub mod error;
+pub mod jwt_body;
