@@ -19,3 +19,5 @@ pub mod digest_header;
 pub mod error;
 pub mod jwt_body;
 mod seal_certificate;
+#[cfg(test)]
+mod testing;

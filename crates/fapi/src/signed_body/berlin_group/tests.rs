@@ -1,7 +1,7 @@
 //! Sealed requests: each test starts from a good one, and changes one thing.
 
 use std::sync::LazyLock;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa;
@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use rcgen::{
     BasicConstraints, CertificateParams, CustomExtension, DistinguishedName, DnType, DnValue, ExtendedKeyUsagePurpose,
     IsCa, Issuer as Signer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256,
-    SerialNumber, date_time_ymd,
+    PublicKeyData, SerialNumber, SignatureAlgorithm, date_time_ymd,
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -126,11 +126,34 @@ impl Seal {
         Self { params, statements: statements(&[COMPLIANCE, &types(&[2])]) }
     }
 
-    fn issue(mut self, key: &KeyPair) -> Vec<u8> {
+    fn issue(mut self, key: &impl PublicKeyData) -> Vec<u8> {
         if !self.statements.is_empty() {
             self.params.custom_extensions.push(CustomExtension::from_oid_content(&QC_STATEMENTS, self.statements));
         }
         self.params.signed_by(key, &AUTHORITY.issuer).unwrap().der().to_vec()
+    }
+}
+
+/// A public key of RSA with so many bytes, to which there need not be a private one.
+struct RsaKey(Vec<u8>);
+
+impl RsaKey {
+    fn of(bytes: u16) -> Self {
+        let [high, low] = (bytes + 1).to_be_bytes();
+        let modulus = [&[2, 0x82, high, low, 0][..], &vec![0xff; bytes.into()]].concat();
+        let content = [&modulus[..], &[2, 3, 1, 0, 1]].concat();
+        let [high, low] = u16::try_from(content.len()).unwrap().to_be_bytes();
+        Self([&[0x30, 0x82, high, low][..], &content].concat())
+    }
+}
+
+impl PublicKeyData for RsaKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_RSA_SHA256
     }
 }
 
@@ -184,7 +207,7 @@ fn ec_signature(message: &[u8]) -> Vec<u8> {
 }
 
 fn date(at: u64) -> String {
-    fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(at))
+    fmt_http_date(UNIX_EPOCH + Duration::from_secs(at))
 }
 
 impl Sent {
@@ -192,7 +215,7 @@ impl Sent {
     fn new() -> Self {
         Self {
             algorithm: "ecdsa-sha256".into(),
-            certificate: Seal::new().issue(&EC),
+            certificate: Seal::new().issue(&*EC),
             sign: ec_signature,
             ..Self::by_rsa()
         }
@@ -214,7 +237,7 @@ impl Sent {
             covered: COVERED.into(),
             key_id: KEY_ID.into(),
             algorithm: "rsa-sha256".into(),
-            certificate: Seal::new().issue(&RSA),
+            certificate: Seal::new().issue(&*RSA),
             sign: |message| rsa_signature(&RSA_PKCS1_SHA256, message),
         }
     }
@@ -292,7 +315,7 @@ fn judge_with(
 }
 
 fn not_for_seals(seal: Seal) -> Option<&'static str> {
-    match Sent::new().certified(seal.issue(&EC)).judge() {
+    match Sent::new().certified(seal.issue(&*EC)).judge() {
         Ok(_) => None,
         Err(SignedBodyError::CertificateNotForSeals { why }) => Some(why),
         Err(other) => panic!("{other:?}"),
@@ -407,6 +430,7 @@ fn bg_10_the_digest_that_is_compared_is_the_one_that_is_signed() {
     let other = HeaderMap::from_iter([(HeaderName::from_static("digest"), other.parse().unwrap())]);
     let refused = sealed().with_body(&matched(&other, b"other").unwrap()).err();
     assert_eq!(refused, Some(SignedBodyError::BodyNotSigned));
+    assert_eq!(SignedBodyError::BodyNotSigned.code(), Code::SignatureComponentMissing);
     let mismatch = matched(&headers, b"other").err();
     assert_eq!(mismatch.map(|error| error.code()), Some(Code::DigestMismatch));
 }
@@ -494,6 +518,14 @@ fn bg_10_the_algorithm_is_one_of_the_certificates_key() {
 }
 
 #[test]
+fn bg_10_a_key_below_2048_bits_seals_nothing() {
+    let refused = |bytes| Sent::by_rsa().certified(Seal::new().issue(&RsaKey::of(bytes))).judge().err();
+    assert_eq!(refused(256), Some(SignedBodyError::SignatureInvalid), "control: of another key");
+    assert_eq!(refused(255), Some(SignedBodyError::KeyWeak));
+    assert_eq!(refused(255).map(|error| error.code()), Some(Code::SignatureAlgorithmRefused));
+}
+
+#[test]
 fn bg_10_a_certificate_that_is_not_one_in_base64_is_refused() {
     let sent = Sent::new();
     let code = |value: &[u8]| {
@@ -563,7 +595,7 @@ fn bg_05_the_certificate_is_a_qualified_one_for_seals() {
     }
     let expected = Some("its keyUsage has neither digitalSignature nor nonRepudiation");
     assert_eq!(used(&[KeyUsagePurpose::KeyEncipherment]), expected);
-    let web = Sent::new().certified(with(statements(&[COMPLIANCE, &types(&[3])])).issue(&EC));
+    let web = Sent::new().certified(with(statements(&[COMPLIANCE, &types(&[3])])).issue(&*EC));
     assert_eq!(web.code(), Some(Code::SignatureCertificateRefused));
 }
 
@@ -589,14 +621,14 @@ fn bg_11_the_certificate_leads_to_an_anchor_now() {
     let valid = |from: i32, to: i32| {
         let mut seal = Seal::new();
         (seal.params.not_before, seal.params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
-        untrusted(Sent::new().certified(seal.issue(&EC)).judge())
+        untrusted(Sent::new().certified(seal.issue(&*EC)).judge())
     };
     assert_eq!(valid(2021, 2039), None, "control");
     assert_eq!(valid(2021, 2022), Some(Fault::Expired));
     assert_eq!(valid(2035, 2039), Some(Fault::NotValidYet));
     let mut other_purpose = Seal::new();
     other_purpose.params.extended_key_usages = vec![ExtendedKeyUsagePurpose::EmailProtection];
-    assert_eq!(Sent::new().certified(other_purpose.issue(&EC)).code(), None, "seals need no purpose of TLS");
+    assert_eq!(Sent::new().certified(other_purpose.issue(&*EC)).code(), None, "seals need no purpose of TLS");
     let mut forged = Sent::new();
     let last = forged.certificate.len() - 1;
     forged.certificate[last] ^= 1;
@@ -614,7 +646,7 @@ fn bg_11_the_certificate_is_of_the_organisation_that_connects() {
     assert_eq!(code(&[(DnType::CommonName, ORGANIZATION)]), refused);
     let mut nameless = Seal::new();
     nameless.params.distinguished_name = name(&[(DnType::CommonName, "seal")]);
-    let sent = Sent::new().certified(nameless.issue(&EC));
+    let sent = Sent::new().certified(nameless.issue(&*EC));
     assert_eq!(sent.code(), refused);
     // Two that are both without one have nothing in common.
     let both = judge(&sent.signed(), &client(&[(DnType::CommonName, "tls")]), NOW).err();

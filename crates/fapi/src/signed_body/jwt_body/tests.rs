@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::code::Code;
 use crate::jose::signing::PrivateKey;
+use crate::signed_body::testing::lost_key;
 use crate::testing::{SigningKey, hs256, jwks, unsigned, with_members};
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
@@ -351,6 +352,8 @@ fn br_15_what_is_signed_here_is_verified() {
     let body = sign(&Claims { valid, ..made }, content(json!({ "message": {} })), &key).unwrap();
     assert!(verify(body.as_bytes(), &Rules::gulf("bank", &audiences), &keys, NOW).is_ok());
     assert!(verify(body.as_bytes(), &Rules::gulf("bank", &audiences), &keys, NOW.plus(61)).is_err());
+    let lost = sign(&made, content(json!({ "data": {} })), &lost_key());
+    assert_eq!(lost.map_err(|error| error.code()), Err(Code::ResponseNotSigned));
     for name in ["iss", "aud", "jti", "iat", "exp", "nbf", "sub"] {
         let refused = sign(&made, content(json!({ name: "x", "data": {} })), &key);
         assert_eq!(refused, Err(SignedBodyError::NotWritable { what: name }));
