@@ -60,8 +60,8 @@ pub(super) struct CavageSignature<'r> {
 impl<'r> CavageSignature<'r> {
     /// Reads the one line of the field, which has exactly the four parameters that the Berlin Group lists.
     ///
-    /// §2.2 has unknown parameters ignored. Here they are refused: `created` and `expires` say when a signature counts, and whoever
-    /// sends them relies on that.
+    /// §2.2 has unknown parameters ignored. Here they are refused: `created` and `expires` say when a signature counts, and
+    /// whoever sends them relies on that.
     pub(super) fn read(headers: &'r HeaderMap) -> Result<Self, SignedBodyError> {
         if !headers.contains_key(SIGNATURE) {
             return Err(SignedBodyError::Missing { what: SIGNATURE });
@@ -167,8 +167,8 @@ fn algorithm(name: &str) -> Result<SealAlgorithm, SignedBodyError> {
     })
 }
 
-/// §2.1.6: names of fields with single spaces between them. They should be in lower case, and those in the examples of the Berlin
-/// Group are not; what is signed has them in lower case anyway.
+/// §2.1.6: names of fields with single spaces between them. They should be in lower case, and those in the examples of the
+/// Berlin Group are not; what is signed has them in lower case anyway.
 fn covered(list: &str) -> Result<Vec<Box<str>>, SignedBodyError> {
     let mut names: Vec<Box<str>> = Vec::new();
     for name in list.split(' ') {

@@ -1,5 +1,5 @@
-//! A body that is a signed JWT, of the media type `application/jwt`: the message signing of Open Finance Brazil, of the UAE and of
-//! KSA.
+//! A body that is a signed JWT, of the media type `application/jwt`: the message signing of Open Finance Brazil, of the UAE
+//! and of KSA.
 //!
 //! The claims of the JWT say by whom and for whom it is; what would have been the body is beside them, or one of them.
 

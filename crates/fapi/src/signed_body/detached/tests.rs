@@ -413,7 +413,11 @@ fn errors_show_nothing_of_signature_and_body() {
 
 proptest! {
     #[test]
-    fn never_panics(value in "[ -~]{0,80}", header in "\\{\"[ -~]{0,60}\\}", body in prop::collection::vec(any::<u8>(), 0..40)) {
+    fn never_panics(
+        value in "[ -~]{0,80}",
+        header in "\\{\"[ -~]{0,60}\\}",
+        body in prop::collection::vec(any::<u8>(), 0..40),
+    ) {
         let anchors = anchors();
         let rules = Rules::new(ExpectedIssuer::Exact(ISSUER), &anchors);
         for value in [value.clone(), format!("{}..{value}", URL_SAFE_NO_PAD.encode(header))] {
@@ -426,6 +430,7 @@ proptest! {
     fn a_member_that_is_not_listed_is_never_accepted(name in "[a-z0-9]{1,5}", text in "[ -~]{0,12}") {
         prop_assume!(!["alg", "kid", "typ", "cty", "crit"].contains(&name.as_str()));
         let changed = with_members(header(), &json!({ name: text }));
-        prop_assert!(decoded_header(&URL_SAFE_NO_PAD.encode(changed.to_string())).is_ok_and(|header| check_names(&header, Form::Encoded).is_err()));
+        let header = decoded_header(&URL_SAFE_NO_PAD.encode(changed.to_string())).unwrap();
+        prop_assert!(check_names(&header, Form::Encoded).is_err());
     }
 }

@@ -140,6 +140,10 @@ fn br_11_other_algorithms_count_by_setting_alone() {
         assert!(judge(&Rules { algorithms: Algorithm::ALL, ..usual }), "control: {}", key.algorithm());
         assert_eq!(judge(&usual), key.algorithm() == "PS256");
     }
+    // The key decides, not the header.
+    let es256 = KEYS[1].sign(&with_members(header(), &json!({ "alg": "ES256" })), &claims());
+    let judged = verify(es256.as_bytes(), &Rules { algorithms: Algorithm::ALL, ..usual }, &clients(&KEYS[0]), NOW);
+    assert_eq!(judged.err(), Some(SignedBodyError::KeyUnknown { key_id: "k".into() }));
 }
 
 #[test]
@@ -381,11 +385,17 @@ fn errors_show_nothing_of_signature_and_payload() {
 
 proptest! {
     #[test]
-    fn never_panics(text in "[ -~]{0,80}", header in "\\{\"[ -~]{0,40}\\}", claims in "\\{\"[ -~]{0,40}\\}", bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+    fn never_panics(
+        text in "[ -~]{0,80}",
+        header in "\\{\"[ -~]{0,40}\\}",
+        claims in "\\{\"[ -~]{0,40}\\}",
+        bytes in prop::collection::vec(any::<u8>(), 0..40),
+    ) {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
         let endpoints = endpoints();
         let rules = Rules::brazil(ORGANISATION, &endpoints);
-        for body in [text.clone().into_bytes(), format!("{}.{}.{text}", encode(&header), encode(&claims)).into_bytes(), bytes] {
+        let jwt = format!("{}.{}.{text}", encode(&header), encode(&claims));
+        for body in [text.into_bytes(), jwt.into_bytes(), bytes] {
             prop_assert!(verify(&body, &rules, &KeySet::default(), NOW).is_err());
         }
     }
