@@ -35,7 +35,7 @@ pub struct Rules<'e> {
     pub anchors: &'e [Anchor],
     /// Certificates of authorities between them and the certificates for seals, in DER and any order.
     pub intermediates: &'e [&'e [u8]],
-    /// What verifies the signatures of certificates, and knows which are revoked.
+    /// What verifies the signatures of certificates, including the algorithm that each names, and knows which are revoked.
     pub verification: &'e dyn Verification,
     /// Whether a request needs a `Date`.
     pub date: DateRule,

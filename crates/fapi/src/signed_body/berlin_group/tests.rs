@@ -167,6 +167,9 @@ fn usual_client() -> ClientCertificate {
     client(&[(organization_identifier(), ORGANIZATION), (DnType::CommonName, "tls")])
 }
 
+/// The content of the AlgorithmIdentifier of 1.2.840.10045.4.3.2.
+const ECDSA_WITH_SHA256: &[u8] = &[6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2];
+
 /// Verifies the signatures of the authorities, which are of P-256.
 struct Judge {
     status: Result<(), Fault>,
@@ -176,7 +179,8 @@ impl Verification for Judge {
     fn is_signed_by(&self, key: &[u8], signed: &Signed<'_>) -> bool {
         let (_, key) = SubjectPublicKeyInfo::from_der(key).unwrap();
         let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key.subject_public_key.data);
-        key.verify(signed.message, signed.signature).is_ok()
+        // The algorithm beside the signature is not signed itself: only one spelling of it may pass.
+        signed.algorithm == ECDSA_WITH_SHA256 && key.verify(signed.message, signed.signature).is_ok()
     }
 
     fn check_status(&self, _: &Issued<'_>) -> Result<(), Fault> {
@@ -636,6 +640,21 @@ fn bg_11_the_certificate_leads_to_an_anchor_now() {
 }
 
 #[test]
+fn bg_11_a_certificate_that_differs_in_one_bit_is_refused() {
+    let (sent, client) = (Sent::new(), usual_client());
+    let mut headers = sent.signed();
+    assert!(judge(&headers, &client, NOW).is_ok(), "control");
+    for place in 0..sent.certificate.len() {
+        for bit in 0..8 {
+            let mut changed = sent.certificate.clone();
+            changed[place] ^= 1 << bit;
+            headers.insert("tpp-signature-certificate", STANDARD.encode(changed).parse().unwrap());
+            assert!(judge(&headers, &client, NOW).is_err(), "bit {bit} at {place}");
+        }
+    }
+}
+
+#[test]
 fn bg_11_the_certificate_is_of_the_organisation_that_connects() {
     let headers = Sent::new().signed();
     let code = |parts: &[(DnType, &str)]| judge(&headers, &client(parts), NOW).err().map(|error| error.code());
@@ -699,14 +718,5 @@ proptest! {
             headers.insert("signature", signature.parse().unwrap());
             prop_assert!(judge(&headers, &client, NOW).is_err());
         }
-    }
-
-    #[test]
-    fn a_certificate_that_differs_in_one_octet_is_refused(place in any::<prop::sample::Index>(), octet in any::<u8>()) {
-        let mut sent = Sent::new();
-        let place = place.index(sent.certificate.len());
-        prop_assume!(sent.certificate[place] != octet);
-        sent.certificate[place] = octet;
-        prop_assert!(sent.judge().is_err());
     }
 }
