@@ -31,20 +31,29 @@ pub fn signature_base(
         if components.iter().take(index).any(|before| before == component) {
             return Err(SignatureError::ComponentRepeated { component: component.shown() });
         }
-        let value = value(message, component)?;
-        // §2.5: a value that is not ASCII, or has a line break, is an error. No other control character can be part of a field
-        // either (RFC 9110 §5.5).
-        if !value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
-            let why = "its value is not printable ASCII";
-            return Err(SignatureError::ComponentMalformed { component: component.shown(), why });
-        }
-        base.push_str(&format!("{component}: {value}\n"));
+        base.push_str(&line(message, component)?);
+        base.push('\n');
         if base.len() > MAX_BASE_BYTES {
             return Err(SignatureError::BaseTooLarge { limit: MAX_BASE_BYTES });
         }
     }
     base.push_str(&format!("\"@signature-params\": {parameters}"));
     Ok(base)
+}
+
+/// The line of one component in a base, without its end (RFC 9421 §2.5).
+///
+/// # Errors
+/// [`SignatureError`], if the component is not in the message, or has no value that can stand in a base.
+pub fn line(message: &Message<'_>, component: &Component) -> Result<String, SignatureError> {
+    let value = value(message, component)?;
+    // A value that is not ASCII, or has a line break, is an error. No other control character can be part of a field either
+    // (RFC 9110 §5.5).
+    if !value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
+        let why = "its value is not printable ASCII";
+        return Err(SignatureError::ComponentMalformed { component: component.shown(), why });
+    }
+    Ok(format!("{component}: {value}"))
 }
 
 /// The value of one component (RFC 9421 §2.1, §2.2).

@@ -124,7 +124,10 @@ impl SignatureInput {
 
     /// The value of `@signature-params`: its list with all parameters, serialized strictly and in their order, those that mean
     /// nothing here too (RFC 9421 §2.3).
-    pub(super) fn serialized(&self) -> Result<String, SignatureError> {
+    ///
+    /// # Errors
+    /// [`SignatureError::FieldMalformed`] if it cannot be written again.
+    pub fn serialized(&self) -> Result<String, SignatureError> {
         let why = "a member cannot be serialized";
         let list = vec![ListEntry::InnerList(self.covered.clone())];
         list.serialize_value().map_err(|_| SignatureError::FieldMalformed { field: SIGNATURE_INPUT, why })

@@ -89,3 +89,64 @@ impl Profile {
         Self { tag: Some(RESPONSE_TAG.into()), required, max_age: 60, clock_skew: 10 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn names(profile: &Profile) -> Vec<String> {
+        profile.required.iter().map(Component::to_string).collect()
+    }
+
+    fn fields(names: &[&'static str]) -> HeaderMap {
+        names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("x"))).collect()
+    }
+
+    #[test]
+    fn hsig_03_a_request_covers_what_it_has() {
+        let covered = |dpop, content| names(&Profile::fapi2_request(dpop, content));
+        let always = ["\"@method\"", "\"@target-uri\"", "\"authorization\""];
+        assert_eq!(covered(Dpop::Absent, Content::Absent), always); // control
+        assert_eq!(covered(Dpop::Present, Content::Absent), [&always[..], &["\"dpop\""]].concat());
+        assert_eq!(covered(Dpop::Absent, Content::Present), [&always[..], &["\"content-digest\""]].concat());
+        let all = [&always[..], &["\"dpop\"", "\"content-digest\""]].concat();
+        assert_eq!(covered(Dpop::Present, Content::Present), all);
+    }
+
+    #[test]
+    fn hsig_16_a_response_covers_itself_and_what_its_request_has_of_method_uri_content_and_signature() {
+        let covered = |request: &[&'static str], content| names(&Profile::fapi2_response(&fields(request), content));
+        let of_request = ["\"@method\";req", "\"@target-uri\";req"];
+        let without = [&["\"@status\""], &of_request[..]].concat();
+        assert_eq!(covered(&[], Content::Absent), without); // control
+        assert_eq!(
+            covered(&["authorization", "dpop", "digest"], Content::Absent),
+            without,
+            "credentials are not echoed"
+        );
+        let with_content = [&["\"@status\"", "\"content-digest\""], &of_request[..]].concat();
+        assert_eq!(covered(&[], Content::Present), with_content);
+        for (name, identifier) in [
+            ("content-digest", "\"content-digest\";req"),
+            ("signature-input", "\"signature-input\";req"),
+            ("signature", "\"signature\";req"),
+        ] {
+            assert_eq!(covered(&[name], Content::Absent), [&without[..], &[identifier]].concat(), "{name}");
+        }
+        let everything = ["\"content-digest\";req", "\"signature-input\";req", "\"signature\";req"];
+        let request = ["content-digest", "signature-input", "signature"];
+        assert_eq!(covered(&request, Content::Present), [&with_content[..], &everything].concat());
+    }
+
+    #[test]
+    fn hsig_02_hsig_04_each_has_its_tag_and_a_minute() {
+        let request = Profile::fapi2_request(Dpop::Absent, Content::Absent);
+        let response = Profile::fapi2_response(&HeaderMap::new(), Content::Absent);
+        assert_eq!((request.max_age, request.clock_skew), (60, 10));
+        assert_eq!((response.max_age, response.clock_skew), (60, 10));
+        assert_eq!(request.tag, "fapi-2-request");
+        assert_eq!(response.tag, "fapi-2-response");
+    }
+}

@@ -44,8 +44,13 @@ pub fn verify(
     Err(first_failure.unwrap_or_else(|| SignatureError::TagMissing { expected: expected() }))
 }
 
-/// The steps for one signature: what it says before what it costs to verify.
-fn verify_one(
+/// Verifies one signature of a message, whatever its tag is: what it says before what it costs.
+///
+/// For whoever shows each signature. [`verify`] looks for the one that counts.
+///
+/// # Errors
+/// [`SignatureError`], for the first step that it does not pass.
+pub fn verify_one(
     input: &SignatureInput,
     message: &Message<'_>,
     profile: &Profile,
