@@ -42,6 +42,10 @@ enum Command {
     Token(commands::token::Arguments),
     /// Print a DPoP proof (RFC 9449), to send a request by hand.
     Proof(commands::proof::Arguments),
+    /// Sign a captured HTTP message (RFC 9421), with the digest of its content (RFC 9530).
+    Sign(commands::sign::Arguments),
+    /// Verify the signatures of a captured HTTP message, and say line by line what they cover.
+    Verify(commands::verify::Arguments),
     /// Print the thumbprints that tokens are bound to: `x5t#S256` of certificates, `jkt` of keys.
     Thumbprint(commands::thumbprint::Arguments),
     #[cfg(feature = "demo")]
@@ -124,6 +128,8 @@ fn main() -> ExitCode {
         #[cfg(feature = "demo")]
         Command::Token(arguments) => commands::token::run(&arguments),
         Command::Proof(arguments) => commands::proof::run(&arguments),
+        Command::Sign(arguments) => commands::sign::run(&arguments),
+        Command::Verify(arguments) => commands::verify::run(&arguments),
         Command::Thumbprint(arguments) => commands::thumbprint::run(&arguments),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => commands::demo::run(&arguments),

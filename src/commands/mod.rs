@@ -1,6 +1,7 @@
 //! The commands of the program; each is one file or folder whose `run` returns an exit code.
 
 pub mod audit;
+mod captured;
 pub mod check;
 mod connect;
 #[cfg(feature = "demo")]
@@ -16,9 +17,12 @@ pub mod run;
 pub mod sandbox;
 pub mod schema;
 pub mod shell;
+pub mod sign;
 pub mod thumbprint;
+mod time;
 #[cfg(feature = "demo")]
 pub mod token;
+pub mod verify;
 pub mod version;
 
 use std::io::{ErrorKind, Read, Write};
@@ -90,8 +94,13 @@ impl Failure {
 
 /// Prints a result to standard output. A reader that closes the pipe early has read enough.
 fn print(text: &str) -> Result<(), Failure> {
+    print_bytes(text.as_bytes())
+}
+
+/// The same for a message, which need not be text.
+fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::io(Path::new("standard output"), &error)),
         Ok(()) | Err(_) => Ok(()),
     }

@@ -22,6 +22,7 @@ mod pressure;
 mod profile_report;
 mod reload;
 mod resources;
+mod signed_messages;
 mod soak;
 mod tokens;
 mod traces;

@@ -35,6 +35,7 @@ use rustls::pki_types::pem::PemObject;
 
 use self::claimed::Jws;
 use self::report::{Report, Surroundings};
+use super::time::time_or_now;
 use super::{BAD_CONFIGURATION, BAD_USAGE, ConfigFile, Failure, INPUT_OUTPUT, NOT_GOOD, UNAVAILABLE};
 use crate::clock::Clock;
 use crate::config::{Config, Listener};
@@ -304,12 +305,7 @@ impl Call {
         {
             return Err(usage("the URL of --request is not https://HOST/PATH".to_owned()));
         }
-        let now = match at {
-            None => Clock::system().unix_time(),
-            Some(at) => time(at).ok_or_else(|| {
-                usage(format!("--at is {at:?}, expected seconds since 1970 or a time such as 2027-01-31T12:00:00Z"))
-            })?,
-        };
+        let now = time_or_now("--at", at.as_deref())?;
         let (sent, chain) = if from_one_input(arguments) {
             let text = super::input(token)?;
             let (certificates, rest) = apart(&text);
@@ -461,25 +457,4 @@ fn word_in(file: &Path, bytes: Vec<u8>) -> Result<String, Failure> {
         ));
     }
     Ok(word.to_owned())
-}
-
-/// A time in seconds since 1970, or as RFC 3339 writes it.
-fn time(text: &str) -> Option<UnixTime> {
-    if let Ok(seconds) = text.parse() {
-        return Some(UnixTime(seconds));
-    }
-    let time = humantime::parse_rfc3339_weak(text).ok()?;
-    Some(UnixTime(time.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_is_seconds_or_a_date() {
-        assert_eq!(time("1798761600"), Some(UnixTime(1_798_761_600)));
-        assert_eq!(time("2027-01-01T00:00:00Z"), Some(UnixTime(1_798_761_600)));
-        assert_eq!(time("yesterday"), None);
-    }
 }

@@ -5,6 +5,7 @@
 mod examples;
 mod links;
 pub mod reference;
+mod signed_messages;
 mod start;
 
 use std::collections::BTreeSet;
@@ -85,8 +86,10 @@ fn the_commands_shown_are_commands() {
             "run",
             "sandbox",
             "schema",
+            "sign",
             "thumbprint",
             "token",
+            "verify",
             "version",
         ]
     );

@@ -71,12 +71,12 @@ fn dots_stand_for_anything() {
     assert!(is_like("HTTP/2 200", "HTTP/2 200") && !is_like("HTTP/2 2001", "HTTP/2 200"));
 }
 
-struct Block<'p> {
-    kind: &'p str,
-    body: String,
+pub(super) struct Block<'p> {
+    pub(super) kind: &'p str,
+    pub(super) body: String,
 }
 
-fn blocks(page: &str) -> Vec<Block<'_>> {
+pub(super) fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut parts = page.split("\n```");
     parts.next();
     let mut blocks = Vec::new();
@@ -118,7 +118,7 @@ fn run(script: &str) -> String {
 }
 
 /// Whether a line matches the one shown, where `…` stands for anything.
-fn is_like(line: &str, shown: &str) -> bool {
+pub(super) fn is_like(line: &str, shown: &str) -> bool {
     match shown.split_once('…') {
         None => line == shown,
         Some((begin, end)) => line.len() >= begin.len() + end.len() && line.starts_with(begin) && line.ends_with(end),
