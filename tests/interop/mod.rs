@@ -7,5 +7,6 @@ mod form;
 mod glewlwyd;
 mod guarded;
 mod haproxy;
+mod message_signatures;
 mod nginx;
 mod products;

@@ -1,8 +1,8 @@
-//! Independent programs, run by Node from a folder of tests/ with the packages that its lockfile names.
+//! Independent programs, most of them run by Node from a folder of tests/ with the packages that its lockfile names.
 
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Output, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ pub fn installed(source: &Path, files: &[&str]) -> Folder {
 
 /// A script that communicates in lines of JSON. It is stopped when the value is dropped, whatever the test did.
 pub struct Script {
-    node: Child,
+    child: Child,
     input: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
 }
@@ -34,10 +34,15 @@ impl Script {
     pub fn start(folder: &Folder, script: &str, arguments: &[&str], authority: &Path) -> Self {
         let mut command = tool("node");
         command.arg("--no-warnings").arg(script).args(arguments).current_dir(folder.path());
-        command.env("NODE_EXTRA_CA_CERTS", authority).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut node = command.spawn().expect("node runs");
-        let lines = BufReader::new(node.stdout.take().expect("piped")).lines();
-        Self { input: node.stdin.take(), node, lines }
+        command.env("NODE_EXTRA_CA_CERTS", authority);
+        Self::run(command)
+    }
+
+    /// Runs any command that communicates so.
+    pub fn run(mut command: Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the script runs");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        Self { input: child.stdin.take(), child, lines }
     }
 
     /// Writes one line.
@@ -61,14 +66,14 @@ impl Script {
     pub fn end(mut self) -> Vec<Value> {
         drop(self.input.take());
         let rest = std::iter::from_fn(|| self.hear()).collect();
-        assert!(self.node.wait().expect("the script ends").success());
+        assert!(self.child.wait().expect("the script ends").success());
         rest
     }
 }
 
 impl Drop for Script {
     fn drop(&mut self) {
-        let _ = self.node.kill();
-        let _ = self.node.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
