@@ -15,15 +15,23 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fapi::UnixTime;
 use fapi::credentials::PresentedToken;
 use fapi::headers::client_cert_chain;
 use fapi::jose::keys::{Algorithm, KeySet, VerifyingKey};
 use fapi::jose::thumbprint::KeyThumbprint;
 use fapi::peer::ClientCertificate;
 use fapi::peer::forwarded::{Dialect, ForwardedError};
+use fapi::signature::base::signature_base;
+use fapi::signature::digest::{CONTENT_DIGEST, DigestAlgorithm, content_digest};
+use fapi::signature::error::SignatureError;
+use fapi::signature::input::{SIGNATURE, SIGNATURE_INPUT, SignatureInput};
+use fapi::signature::message::{ExternalUri, Message, RequestView, ResponseView};
+use fapi::signature::profile::{Content, Dpop, Profile};
+use fapi::signature::verify::verify_one;
 use fapi::token::{TokenError, UnverifiedJws};
-use http::HeaderMap;
+use http::{HeaderMap, Method, StatusCode};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::{Map, Value, json};
@@ -309,26 +317,48 @@ fn examples(folder: &Path) -> Suite {
     suite
 }
 
-/// HTTP message signatures are not read; what can be shown is that the same keys verify what is signed.
+/// A signature over the request or the response of RFC 9421 appendix B.2, at any time: the base is the printed one, and the key
+/// of that name verifies it.
 fn message_signature(file: &Value, case: &Value) -> Result<(), Refusal> {
-    let (input, signature) = (case["signature_input"].as_str().unwrap(), case["signature"].as_str().unwrap());
-    let key = file["keys"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|key| key["kid"].as_str().is_some_and(|kid| input.contains(&format!("keyid=\"{kid}\""))));
-    let mut key: Map<String, Value> = key.ok_or("hmac-sha256 has no public key")?.as_object().unwrap().clone();
-    if key["kty"] == "RSA" {
-        return Err("rsa-pss-sha512 is not PS256".to_owned());
+    let text = |member: &str| case[member].as_str().unwrap();
+    let told = |error: SignatureError| error.to_string();
+    let (of_request, of_response) = (message(&file["test-request"]), message(&file["test-response"]));
+    let is_request = text("message") == "request";
+    let mut headers = if is_request { of_request.clone() } else { of_response };
+    for (name, member) in [(SIGNATURE_INPUT, "signature_input"), (SIGNATURE, "signature")] {
+        headers.insert(name, text(member).parse().unwrap());
     }
-    key.retain(|name, _| name != "d");
-    let key = VerifyingKey::from_jwk(&key).map_err(|error| error.to_string())?;
-    let (_, signature) = signature.split_once("=:").unwrap();
-    let signature = URL_SAFE_NO_PAD.encode(STANDARD.decode(signature.trim_end_matches(':')).unwrap());
-    if key.verifies(case["base"].as_str().unwrap().as_bytes(), &signature) {
-        return Ok(());
+    let (path, query) = ("/foo", Some("param=Value&Pet=dog"));
+    let uri = ExternalUri { scheme: "https", authority: "example.com", path, query };
+    let target = "/foo?param=Value&Pet=dog";
+    let of_client = |headers| RequestView { method: &Method::POST, uri, target, headers };
+    let message = match is_request {
+        true => Message::Request(of_client(&headers)),
+        false => {
+            let request = of_client(&of_request);
+            Message::Response(ResponseView { status: StatusCode::OK, headers: &headers, request })
+        }
+    };
+    let input = SignatureInput::read(&headers).map_err(told)?.remove(0);
+    let base = input.components().and_then(|all| signature_base(&message, &all, &input.serialized()?)).map_err(told)?;
+    if base != text("base") {
+        return Err(format!("another base: {base}"));
     }
-    Err("the signature does not verify".to_owned())
+    let public: Vec<Value> = file["keys"].as_array().unwrap().iter().map(public_part).collect();
+    let keys = KeySet::parse(json!({ "keys": public }).to_string().as_bytes()).map_err(|error| error.to_string())?;
+    let profile =
+        Profile { required: Vec::new(), max_age: u64::MAX, ..Profile::fapi2_request(Dpop::Absent, Content::Absent) };
+    verify_one(&input, &message, &profile, &keys, UnixTime(1_618_884_473)).map(|_| ()).map_err(told)
+}
+
+/// The fields of a message, with the digest of its content: the response has one of other content, and what is signed is this.
+fn message(text: &Value) -> HeaderMap {
+    let (head, content) = text.as_str().unwrap().split_once("\n\n").unwrap();
+    let fields = head.lines().skip(1).map(|line| line.split_once(": ").unwrap());
+    let mut headers: HeaderMap = fields.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+    let digest = content_digest(DigestAlgorithm::Sha512, content.trim_end().as_bytes());
+    headers.insert(CONTENT_DIGEST, digest.parse().unwrap());
+    headers
 }
 
 // --- structured fields
@@ -399,8 +429,7 @@ const EXPLAINED: Explained = &[
     ("jose-cookbook", "alg is", "jws", OTHER_ALGORITHM),
     ("jose-cookbook", "not for PS256", "jwk.3_1", "no algorithm of FAPI has keys on P-521"),
     ("jose-cookbook", "syntax of a bearer token", "", JSON_SERIALIZATION),
-    ("Examples of RFCs", "rsa-pss-sha512", "RFC 9421", MESSAGE_SIGNATURES),
-    ("Examples of RFCs", "hmac-sha256", "RFC 9421", MESSAGE_SIGNATURES),
+    ("Examples of RFCs", "no key of the client", "RFC 9421 B.2 Signing a Request using hmac-sha256", SHARED_SECRET),
     ("Structured fields: binary and list", "byte sequence", "binary: empty", "a certificate has at least one byte"),
     ("Structured fields: binary and list", "byte sequence", "list: empty", EMPTY_LIST),
 ];
@@ -409,5 +438,6 @@ const OTHER_ALGORITHM: &str = "FAPI 2.0 §5.4.1 allows PS256, ES256 and EdDSA, a
 const ENCRYPTED: &str = "an access token is never encrypted for the gateway: every JWE is refused";
 const NOT_BASE64URL: &str = "the suite lets a decoder skip characters; RFC 7515 §2 has base64url \"without the inclusion of any line breaks, whitespace, or other additional characters\"";
 const JSON_SERIALIZATION: &str = "an access token is a JWS in compact serialization (RFC 9068 §2)";
-const MESSAGE_SIGNATURES: &str = "HTTP message signatures are not read; of their algorithms, the gateway has ecdsa-p256-sha256 and ed25519, whose examples verify";
+const SHARED_SECRET: &str =
+    "hmac-sha256 needs a secret that both sides have, and FAPI 2.0 §5.4.1 has none for signatures";
 const EMPTY_LIST: &str = "an empty list is sent by leaving out the field (RFC 9651 §3.1)";
