@@ -95,13 +95,7 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyFileError`].
     pub fn from_pem(text: &[u8]) -> Result<Self, KeyFileError> {
-        if String::from_utf8_lossy(text).contains("ENCRYPTED") {
-            return Err(KeyFileError::Encrypted);
-        }
-        let der = PrivateKeyDer::from_pem_slice(text).map_err(|error| {
-            if matches!(error, pem::Error::NoItemsFound) { KeyFileError::Missing } else { KeyFileError::Malformed }
-        })?;
-        Ok(Self::from_der(&der)?)
+        Ok(Self::from_der(&private_key_of_pem(text)?)?)
     }
 
     /// Reads PKCS#8, SEC1 of P-256, or PKCS#1.
@@ -197,6 +191,19 @@ impl PrivateKey {
         };
         jwk_of_spki(der.map_err(|_| Unsupported)?.as_ref()).map_err(|_| Unsupported)
     }
+}
+
+/// The first private key of a PEM text, whatever it is for.
+///
+/// # Errors
+/// [`KeyFileError`], but not [`KeyFileError::Unsupported`].
+pub(crate) fn private_key_of_pem(text: &[u8]) -> Result<PrivateKeyDer<'static>, KeyFileError> {
+    if String::from_utf8_lossy(text).contains("ENCRYPTED") {
+        return Err(KeyFileError::Encrypted);
+    }
+    PrivateKeyDer::from_pem_slice(text).map_err(|error| {
+        if matches!(error, pem::Error::NoItemsFound) { KeyFileError::Missing } else { KeyFileError::Malformed }
+    })
 }
 
 /// Signs with RSASSA-PSS, and a salt as long as the hash.
