@@ -238,9 +238,9 @@ fn what_the_example_calls_default_is_the_default() {
 }
 
 #[test]
-fn an_rsa_key_that_signs_too_slowly_is_refused() {
+fn an_rsa_key_that_signs_or_decrypts_too_slowly_is_refused() {
     let folder = Folder::with_certificates();
-    let problem = |bits: usize| {
+    let make = |bits: usize| {
         let name = format!("keys/rsa-{bits}.pem");
         let made = tool("openssl")
             .args(["genpkey", "-algorithm", "RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}"), "-out"])
@@ -248,15 +248,28 @@ fn an_rsa_key_that_signs_too_slowly_is_refused() {
             .output()
             .expect("openssl runs");
         assert!(made.status.success(), "{made:?}");
-        let section = format!("signing: {{ keys: [{{ private_key: {name} }}] }}\n");
-        folder.load(&(minimal() + &section)).err().map(|errors| errors.to_string()).unwrap_or_default()
+        name
     };
-    assert_eq!(problem(2048), ""); // control
-    let larger = problem(4104);
-    assert!(
-        larger.contains("signing.keys[0].private_key: an RSA key of more than 4096 bits takes too long"),
-        "{larger}"
-    );
+    let of = |yaml: &str| folder.load(yaml).err().map(|errors| errors.to_string()).unwrap_or_default();
+    let signing = |name: &str| of(&format!("{}signing: {{ keys: [{{ private_key: {name} }}] }}\n", minimal()));
+    let decrypting = |name: &str| {
+        let section = format!(
+            ", tokens: introspection, introspection: {{ client_id: gateway, authentication: {{ method: private_key_jwt, \
+             private_key: keys/gateway.pem }}, response: jwt, decryption_keys: [{{ private_key: {name} }}] }} }}\nupstreams:"
+        );
+        of(&minimal().replacen(" }\nupstreams:", &section, 1))
+    };
+    let (usual, large) = (make(2048), make(4104));
+    assert_eq!((signing(&usual), decrypting(&usual)), (String::new(), String::new())); // control
+    for (larger, expected) in [
+        (signing(&large), "signing.keys[0].private_key: an RSA key of more than 4096 bits takes too long"),
+        (
+            decrypting(&large),
+            "introspection.decryption_keys[0].private_key: the private key cannot be used to decrypt, expected EC P-256, or RSA from 2048 to 4096 bits",
+        ),
+    ] {
+        assert!(larger.contains(expected), "{larger}");
+    }
 }
 
 #[test]
@@ -1222,6 +1235,7 @@ impl Folder {
         for (name, algorithm) in [
             ("signing", &rcgen::PKCS_ECDSA_P256_SHA256),
             ("audit", &rcgen::PKCS_ECDSA_P256_SHA256),
+            ("encryption", &rcgen::PKCS_ECDSA_P256_SHA256),
             ("p384", &rcgen::PKCS_ECDSA_P384_SHA384),
             ("ed25519", &rcgen::PKCS_ED25519),
         ] {

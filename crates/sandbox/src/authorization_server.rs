@@ -1,5 +1,5 @@
 //! An authorization server over TLS: metadata (RFC 8414 and OpenID Connect Discovery), a key set, introspection (RFC
-//! 7662), plain or signed (RFC 9701), and revocation (RFC 7009). It has no token endpoint;
+//! 7662), plain, signed, or signed and encrypted (RFC 9701), and revocation (RFC 7009). It has no token endpoint;
 //! [`AuthorizationServer::token`] and [`AuthorizationServer::issue`] make tokens.
 //!
 //! The response of each path can be replaced, to simulate an issuer that misbehaves.
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fapi::jose::jwe::{EncryptionKey, encrypt};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use http::{Method, StatusCode};
 use jsonwebtoken::{DecodingKey, Validation};
@@ -106,6 +107,7 @@ impl AuthorizationServer {
             tokens: HashMap::new(),
             resource_servers: HashMap::new(),
             assertions: HashSet::new(),
+            encryption_key: None,
             clock: Clock(Box::new(now)),
             scripts: HashMap::new(),
         }));
@@ -173,6 +175,11 @@ impl AuthorizationServer {
     /// Allows a resource server to introspect tokens.
     pub fn register(&self, client_id: &str, resource_server: ResourceServer) {
         lock(&self.answers).resource_servers.insert(client_id.to_owned(), resource_server);
+    }
+
+    /// Encrypts signed responses for this key from now on, or no longer.
+    pub fn encrypt_for(&self, key: Option<EncryptionKey>) {
+        lock(&self.answers).encryption_key = key;
     }
 
     /// The metadata as served without a script, as a base for one.
@@ -282,6 +289,8 @@ struct Answers {
     resource_servers: HashMap<String, ResourceServer>,
     /// The `jti` of every assertion received so far.
     assertions: HashSet<String>,
+    /// What signed responses are encrypted for.
+    encryption_key: Option<EncryptionKey>,
     clock: Clock,
     scripts: HashMap<String, Script>,
 }
@@ -346,14 +355,22 @@ impl Answers {
         Answer::json(StatusCode::OK, answer)
     }
 
-    /// A signed response (RFC 9701 §5), with PS256.
+    /// A signed response (RFC 9701 §5), with PS256; within an encrypted one, if there is a key for it.
     fn signed(&self, client_id: &str, answer: &Value) -> Answer {
         let Some(key) = self.keys.get(&KeyKind::Ps256) else { return Answer::status(StatusCode::NOT_FOUND) };
         let header = json!({ "typ": "token-introspection+jwt", "alg": "PS256", "kid": key.kid() });
         let claims =
             json!({ "iss": self.issuer, "aud": client_id, "iat": (self.clock.0)(), "token_introspection": answer });
         let kind = HeaderValue::from_static("application/token-introspection+jwt");
-        Answer::status(StatusCode::OK).header(CONTENT_TYPE, kind).body(key.sign(&header, &claims))
+        let signed = key.sign(&header, &claims);
+        let body = match &self.encryption_key {
+            None => signed,
+            Some(key) => match encrypt(signed.as_bytes(), key, Some("JWT")) {
+                Ok(encrypted) => encrypted,
+                Err(_) => return Answer::status(StatusCode::INTERNAL_SERVER_ERROR),
+            },
+        };
+        Answer::status(StatusCode::OK).header(CONTENT_TYPE, kind).body(body)
     }
 
     /// The resource server that sent the request, if it is authenticated.

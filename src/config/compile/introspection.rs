@@ -189,21 +189,30 @@ impl Build<'_> {
         client_id: Option<&str>,
         audiences: Option<&[Box<str>]>,
     ) -> Option<Response> {
+        let keys_at = at.key("decryption_keys");
+        let keys = entry.decryption_keys.as_mut().map(|keys| self.decryption_keys(&keys_at, keys));
         let at = at.key("audience");
         if *entry.response.get_or_insert(file::Response::Json) == file::Response::Json {
             if entry.audience.is_some() {
                 let problem = "a plain JSON response names no audience; remove the key, or write `response: jwt`";
                 self.problem(&at, problem);
-                return None;
             }
-            return Some(Response::Json);
+            if keys.is_some() {
+                let problem = "a plain JSON response is not encrypted; remove the key, or write `response: jwt`";
+                self.problem(&keys_at, problem);
+            }
+            return (entry.audience.is_none() && keys.is_none()).then_some(Response::Json);
         }
         if entry.audience.is_none() {
             let own = || client_id.into_iter().chain(audiences.into_iter().flatten().map(|audience| &**audience));
             entry.audience = Some(own().map(str::to_owned).collect());
         }
         let audiences = self.audiences(&at, entry.audience.as_deref(), "name a value of `aud`, or remove the key")?;
-        Some(Response::Jwt { audiences })
+        let decryption_keys = match keys {
+            None => None,
+            Some(keys) => Some(keys?),
+        };
+        Some(Response::Jwt { audiences, decryption_keys })
     }
 
     fn introspection_cache(&mut self, at: &KeyPath, entry: &mut file::IntrospectionCache) -> Option<CacheSettings> {

@@ -9,6 +9,7 @@ mod audit;
 mod authorization_servers;
 mod cors;
 mod dpop;
+mod encryption;
 mod enforce;
 mod errors;
 mod files;

@@ -61,6 +61,10 @@ pub(in crate::config) struct Introspection {
     /// issuer's `audiences`.
     #[schemars(length(min = 1))]
     pub(in crate::config) audience: Option<Vec<String>>,
+    /// The keys that every signed response is encrypted for one of (RFC 9701), with RSA-OAEP-256 or ECDH-ES, and A256GCM; only
+    /// with `response: jwt`. A response that is signed only is then refused. Default: none is encrypted.
+    #[schemars(length(min = 1, max = 8))]
+    pub(in crate::config) decryption_keys: Option<Vec<DecryptionKey>>,
     /// What happens to a token whose response has no `aud`.
     #[schemars(extend("default" = "refuse"))]
     pub(in crate::config) missing_audience: Option<MissingAudience>,
@@ -79,6 +83,17 @@ pub(in crate::config) struct Introspection {
     pub(in crate::config) max_waiting_per_client: Option<u64>,
     /// The cache of responses.
     pub(in crate::config) cache: Option<IntrospectionCache>,
+}
+
+/// A key that an issuer encrypts introspection responses for.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct DecryptionKey {
+    /// PEM file with the private key: EC P-256, for ECDH-ES, or RSA from 2048 to 4096 bits, for RSA-OAEP-256.
+    #[schemars(required)]
+    pub(in crate::config) private_key: Option<FilePath>,
+    /// The `kid` that it is registered with at the issuer. Default: none; the key is tried whatever `kid` a response has.
+    pub(in crate::config) key_id: Option<String>,
 }
 
 /// How the gateway authenticates to an issuer.

@@ -41,8 +41,8 @@ pub(super) use self::cors::Cors;
 pub(super) use self::enforce::Enforce;
 pub(super) use self::errors::ErrorTemplate;
 pub(super) use self::issuers::{
-    Algorithm, Authentication, AuthenticationMethod, Introspection, IntrospectionCache, Issuer, IssuerAlgorithm, Jwks,
-    MissingAudience, Response, Tokens,
+    Algorithm, Authentication, AuthenticationMethod, DecryptionKey, Introspection, IntrospectionCache, Issuer,
+    IssuerAlgorithm, Jwks, MissingAudience, Response, Tokens,
 };
 pub(super) use self::listeners::{
     Admin, AdminTls, ClientCertificates, Dialect, ExtendedKeyUsage, ForwardedClientCertificate, Listener, ListenerTls,

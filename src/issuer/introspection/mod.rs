@@ -361,7 +361,11 @@ impl Introspector {
     }
 
     async fn read(&self, body: &[u8], now: UnixTime) -> Result<Answer, Fault> {
-        let Response::Jwt { audiences } = &self.settings.response else { return Ok(Answer::from_json(body)?) };
+        let Response::Jwt { audiences, decryption_keys } = &self.settings.response else {
+            return Ok(Answer::from_json(body)?);
+        };
+        let nested = decryption_keys.as_ref().map(|keys| introspection::decrypted(body, keys)).transpose()?;
+        let body = nested.as_deref().map_or(body, str::as_bytes);
         let source = self.keys.as_ref().ok_or(Fault::NoKeys)?;
         let known = source.in_force().map_err(|_| Fault::NoKeys)?;
         let signer = Signer { issuer: &self.expected.issuer, audiences, algorithms: &self.expected.algorithms };

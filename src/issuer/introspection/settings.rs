@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use fapi::jose::jwe::DecryptionKeys;
 use fapi::sha256;
 use fapi::token::MissingAudience;
 use reqwest::Url;
@@ -97,6 +98,8 @@ pub enum Response {
     Jwt {
         /// The values of `aud` that mean this gateway.
         audiences: Vec<Box<str>>,
+        /// The keys that every response is encrypted for one of; `None` if none is encrypted.
+        decryption_keys: Option<DecryptionKeys>,
     },
 }
 

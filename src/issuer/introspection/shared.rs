@@ -105,7 +105,11 @@ impl Introspector {
         };
         let response = match &settings.response {
             Response::Json => Basis::of(&[b"json"]),
-            Response::Jwt { audiences } => Basis::of(&[b"jwt", texts(audiences).as_bytes()]),
+            // Not with which keys: replicas that change over to others read the same.
+            Response::Jwt { audiences, decryption_keys } => {
+                let form: &[u8] = if decryption_keys.is_some() { b"encrypted jwt" } else { b"jwt" };
+                Basis::of(&[form, texts(audiences).as_bytes()])
+            }
         };
         let anchors = match trust_anchors {
             TrustAnchors::System => Basis::of(&[b"system"]),

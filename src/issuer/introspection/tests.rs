@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use fapi::code::Code;
+use fapi::jose::jwe::{DecryptionKey, DecryptionKeys};
 use fapi::jose::keys::Algorithm;
 use fapi::jose::statement::StatementError;
 use fapi::rejection::Cause;
@@ -69,6 +70,11 @@ fn introspector(
     };
     let shared = Shared { timing, observer: Arc::new(()), revocations: Arc::default() };
     Arc::new(Introspector::new(expected, settings, &anchors, keys, jwks, shared).unwrap())
+}
+
+/// Signed responses for these audiences, encrypted for these keys.
+fn signed(audiences: &[&str], decryption_keys: Option<DecryptionKeys>) -> Response {
+    Response::Jwt { audiences: audiences.iter().map(|name| (*name).into()).collect(), decryption_keys }
 }
 
 /// The same, with a running issuer that knows the gateway's key and whose clock stands still.
@@ -195,8 +201,7 @@ async fn int_13_who_hangs_up_leaves_neither_place_nor_flight_nor_turn() {
 
 #[tokio::test]
 async fn what_is_asked_and_answered_late_is_judged_by_the_time_it_is_then() {
-    let (server, introspector) =
-        served(|settings| settings.response = Response::Jwt { audiences: vec!["gateway".into()] });
+    let (server, introspector) = served(|settings| settings.response = signed(&["gateway"], None));
     introspector.keys.as_ref().unwrap().refresh().await.unwrap();
     let token = server.issue(&server.token(NOW.0));
     let place = introspector.take_place(Asker::Unknown).unwrap_or_else(|_| panic!("free"));
@@ -537,8 +542,6 @@ fn int_10_int_17_everything_that_an_answer_depends_on_leads_to_another_place() {
     ] {
         assert_eq!(basis(&usual(adjust)), same);
     }
-    let signed =
-        |audiences: &[&str]| Response::Jwt { audiences: audiences.iter().map(|name| (*name).into()).collect() };
     let jwks_uri = Url::parse("https://as.example/jwks").unwrap();
     let mut others = vec![
         basis(&usual(|settings| settings.client_id = "other".into())),
@@ -548,7 +551,17 @@ fn int_10_int_17_everything_that_an_answer_depends_on_leads_to_another_place() {
         usual(|_| {}).basis(None, &TrustAnchors::System),
         usual(|_| {}).basis(None, &TrustAnchors::Given(vec![Authority::new("issuer").der().clone()])),
     ];
-    for response in [signed(&["gateway"]), signed(&["gateway", "other"])] {
+    let keys = || {
+        let key = SigningKey::generate(KeyKind::Es256, "encryption").private_key_pem();
+        DecryptionKeys::new(vec![DecryptionKey::from_pem(key.as_bytes(), None).unwrap()])
+    };
+    let encrypted = |keys| {
+        let response = signed(&["gateway"], Some(keys));
+        basis(&introspector("https://as.example", &authority, &key, |settings| settings.response = response))
+    };
+    others.push(encrypted(keys()));
+    assert_eq!(encrypted(keys()), encrypted(keys()), "another key reads the same");
+    for response in [signed(&["gateway"], None), signed(&["gateway", "other"], None)] {
         let introspector =
             introspector("https://as.example", &authority, &key, |settings| settings.response = response);
         others.push(basis(&introspector));

@@ -8,6 +8,7 @@
 
 mod answers;
 mod cache;
+mod encrypted;
 mod faults;
 mod load;
 mod questions;

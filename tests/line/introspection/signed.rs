@@ -13,10 +13,10 @@ use super::{
 use crate::support::{World, remember, request};
 
 /// A world whose issuer must sign its responses, and the parts of a valid one.
-struct Stage {
-    world: World,
-    header: Value,
-    claims: Value,
+pub(super) struct Stage {
+    pub(super) world: World,
+    pub(super) header: Value,
+    pub(super) claims: Value,
 }
 
 impl Stage {
@@ -25,7 +25,16 @@ impl Stage {
     }
 
     async fn with(more: &str) -> Self {
-        let world = World::with(|scene| scene.introspected(&format!(", response: jwt{more}"))).await;
+        Self::with_files(more, &[]).await
+    }
+
+    /// The same, with files beside gateway.yaml.
+    pub(super) async fn with_files(more: &str, files: &[(&str, String)]) -> Self {
+        let world = World::with(|scene| {
+            let scene = scene.introspected(&format!(", response: jwt{more}"));
+            files.iter().fold(scene, |scene, (name, text)| scene.file(name, text))
+        })
+        .await;
         let kid = world.issuer.key(KeyKind::Ps256).kid();
         let header = json!({ "typ": "token-introspection+jwt", "alg": "PS256", "kid": kid });
         let claims = json!({
@@ -34,21 +43,21 @@ impl Stage {
         Self { world, header, claims }
     }
 
-    fn key(&self, kind: KeyKind) -> &SigningKey {
+    pub(super) fn key(&self, kind: KeyKind) -> &SigningKey {
         self.world.issuer.key(kind)
     }
 
     /// The valid response with these parts changed; `null` removes one.
-    fn signed(&self, header: Value, claims: Value) -> String {
+    pub(super) fn signed(&self, header: Value, claims: Value) -> String {
         self.key(KeyKind::Ps256).sign(&merged(&self.header, header), &merged(&self.claims, claims))
     }
 
-    async fn judge(&self, jwt: impl Into<Vec<u8>>) -> (u16, String) {
+    pub(super) async fn judge(&self, jwt: impl Into<Vec<u8>>) -> (u16, String) {
         judge_answer(&self.world, signed_answer(jwt)).await
     }
 }
 
-fn signed_answer(jwt: impl Into<Vec<u8>>) -> Answer {
+pub(super) fn signed_answer(jwt: impl Into<Vec<u8>>) -> Answer {
     let kind = HeaderValue::from_static("application/token-introspection+jwt");
     Answer::status(StatusCode::OK).header(CONTENT_TYPE, kind).body(jwt.into())
 }

@@ -1,4 +1,4 @@
-//! Introspection responses: plain (RFC 7662 §2.2) or signed (RFC 9701 §5).
+//! Introspection responses: plain (RFC 7662 §2.2), signed, or signed and encrypted (RFC 9701 §5).
 //!
 //! Only the JSON value `true` means active. A response that is not clear is an [`AnswerError`], which is the issuer's
 //! fault and never the client's. [`ActiveToken::from_introspection`] judges whether an active token is for this
@@ -16,13 +16,14 @@ use super::hash::TokenIds;
 use crate::UnixTime;
 use crate::jose::claims::{CLOCK_SKEW, NotNumericDate, numeric_date};
 use crate::jose::json::parse_object;
+use crate::jose::jwe::{self, Decrypted, DecryptionKeys, JweError};
 use crate::jose::keys::KeySet;
 use crate::jose::statement::{Signer, Statement, StatementError, StatementKind};
 use crate::text::printable;
 
 /// The media type of a plain response.
 pub const JSON: &str = "application/json";
-/// The media type of a signed response (RFC 9701 §5).
+/// The media type of a signed response, encrypted or not (RFC 9701 §5).
 pub const JWT: &str = "application/token-introspection+jwt";
 /// The size in bytes above which a response is not parsed.
 pub const MAX_ANSWER_BYTES: usize = 256 * 1024;
@@ -72,7 +73,20 @@ pub enum AnswerError {
     ActiveMissing,
     /// A signed response that is not from the issuer, or not for this resource server.
     #[error("the signed response is refused: {0}")]
-    Statement(#[from] StatementError),
+    Statement(#[source] StatementError),
+    /// An encrypted response, where none is expected.
+    #[error(
+        "the response is encrypted, and nothing says with which key; name it in introspection.decryption_keys, or register the response at the issuer as signed only"
+    )]
+    Encrypted,
+    /// A response that is signed only, where an encrypted one is expected.
+    #[error(
+        "the response is signed only, and introspection.decryption_keys expects an encrypted one; register introspection_encrypted_response_alg and _enc at the issuer, or remove the keys"
+    )]
+    NotEncrypted,
+    /// A response that cannot be decrypted, or that contains something else than a signed one.
+    #[error("the encrypted response is refused: {0}")]
+    Decryption(#[source] JweError),
     /// A signed response that was issued long before the request.
     #[error("the signed response was issued at {at}, it is {now}")]
     Stale {
@@ -117,7 +131,7 @@ impl Answer {
         Self::from_members(parse_object(body).map_err(|_| AnswerError::Malformed)?)
     }
 
-    /// Verifies and reads a signed response; uses only the content of `token_introspection` (RFC 9701 §5). `signer` is
+    /// Verifies and reads a signed response, which [`decrypted`] gives where it is encrypted; uses only the content of `token_introspection` (RFC 9701 §5). `signer` is
     /// the issuer that was asked.
     ///
     /// # Errors
@@ -152,6 +166,40 @@ impl Answer {
             Some(_) | None => Err(AnswerError::ActiveMissing),
         }
     }
+}
+
+impl From<StatementError> for AnswerError {
+    fn from(error: StatementError) -> Self {
+        if error == StatementError::Encrypted { Self::Encrypted } else { Self::Statement(error) }
+    }
+}
+
+/// The signed response that an encrypted one contains, for [`Answer::from_jwt`].
+///
+/// RFC 9701 §5: "If the JWT is signed and encrypted, it MUST be a Nested JWT, as defined in JWT". A response that is signed
+/// only is refused: whoever can take the encryption away must not thereby go unnoticed.
+///
+/// Does not check anything of what is signed. Anybody can encrypt for the resource server, so that is what counts.
+///
+/// # Errors
+/// [`AnswerError::Malformed`], [`AnswerError::NotEncrypted`], [`AnswerError::Decryption`].
+pub fn decrypted(body: &[u8], keys: &DecryptionKeys) -> Result<String, AnswerError> {
+    let text = std::str::from_utf8(body).map_err(|_| AnswerError::Malformed)?;
+    let nested = jwe::decrypt(text, keys, MAX_ANSWER_BYTES).and_then(Decrypted::into_nested_jws);
+    nested.map_err(|error| match error {
+        JweError::NotEncrypted => AnswerError::NotEncrypted,
+        JweError::TooLarge { .. }
+        | JweError::Malformed { .. }
+        | JweError::CriticalHeader
+        | JweError::Compressed
+        | JweError::AlgorithmRefused { .. }
+        | JweError::EncryptionRefused { .. }
+        | JweError::EphemeralKey
+        | JweError::KeyUnknown { .. }
+        | JweError::NotDecrypted
+        | JweError::ContentTypeWrong { .. }
+        | JweError::NotSigned => AnswerError::Decryption(error),
+    })
 }
 
 /// How an introspection response without `aud` is treated.
@@ -245,6 +293,7 @@ mod tests {
 
     use super::*;
     use crate::credentials::PresentedToken;
+    use crate::jose::jwe::{DecryptionKey, EncryptionKey};
     use crate::jose::jws::JwsError;
     use crate::jose::keys::Algorithm;
     use crate::testing::{SigningKey, expected, jwks};
@@ -348,12 +397,39 @@ mod tests {
         let signer = Signer { issuer: ISSUER, audiences: &[], algorithms: Algorithm::ALL };
         let judged = |body: &[u8]| Answer::from_jwt(body, &signer, &keys, NOW).map(drop);
         assert_eq!(judged(b"\xff.\xff.\xff"), Err(AnswerError::Malformed));
-        let encrypted = StatementError::Encrypted;
-        assert_eq!(judged(b"a.b.c.d.e"), Err(AnswerError::Statement(encrypted)));
+        assert_eq!(judged(b"a.b.c.d.e"), Err(AnswerError::Encrypted));
         let malformed = |error| Err(AnswerError::Statement(StatementError::Malformed(error)));
         assert_eq!(judged(&[b'a'; 262_144]), malformed(JwsError::Malformed { part: "serialization" })); // control
         let (bytes, limit) = (262_145, 262_144);
         assert_eq!(judged(&[b'a'; 262_145]), malformed(JwsError::TooLarge { bytes, limit }));
+    }
+
+    #[test]
+    fn ms_int_09_ms_int_12_an_encrypted_answer_is_a_signed_one_for_one_of_the_keys() {
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let key = |key_id| DecryptionKey::from_pem(pair.serialize_pem().as_bytes(), key_id).unwrap();
+        let keys = DecryptionKeys::new(vec![key(Some("a"))]);
+        let public = EncryptionKey::from_jwk(&key(Some("a")).public_jwk()).unwrap();
+        let encrypted = |text: &str, cty| jwe::encrypt(text.as_bytes(), &public, cty).unwrap();
+        let judged = |text: &str| decrypted(text.as_bytes(), &keys);
+        let signed = "a.b.c";
+        assert_eq!(judged(&encrypted(signed, Some("JWT"))), Ok(signed.to_owned())); // control
+        assert_eq!(judged(&encrypted(signed, None)), Ok(signed.to_owned())); // control
+        assert_eq!(judged(signed), Err(AnswerError::NotEncrypted));
+        let twice = encrypted(&encrypted(signed, Some("JWT")), Some("JWT"));
+        assert_eq!(judged(&twice), Err(AnswerError::Decryption(JweError::NotSigned)));
+        let plain = encrypted(r#"{"active":true}"#, None);
+        assert_eq!(judged(&plain), Err(AnswerError::Decryption(JweError::NotSigned)));
+        let wrong = AnswerError::Decryption(JweError::ContentTypeWrong { found: "json".into() });
+        assert_eq!(judged(&encrypted(signed, Some("json"))), Err(wrong));
+        let others = DecryptionKeys::new(vec![
+            DecryptionKey::from_pem(rcgen::KeyPair::generate().unwrap().serialize_pem().as_bytes(), None).unwrap(),
+        ]);
+        let not_ours = decrypted(encrypted(signed, Some("JWT")).as_bytes(), &others);
+        assert_eq!(not_ours, Err(AnswerError::Decryption(JweError::NotDecrypted)));
+        assert_eq!(decrypted(b"\xff.a.a.a.a", &keys), Err(AnswerError::Malformed));
+        let large = "a".repeat(MAX_ANSWER_BYTES + 1);
+        assert!(matches!(judged(&large), Err(AnswerError::Decryption(JweError::TooLarge { .. }))));
     }
 
     /// The judgement of an active answer with these members.
