@@ -14,11 +14,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fapi::UnixTime;
 use fapi::credentials::PresentedToken;
 use fapi::headers::client_cert_chain;
+use fapi::jose::jwe::{DecryptionKey, DecryptionKeys, decrypt};
 use fapi::jose::keys::{Algorithm, KeySet, VerifyingKey};
 use fapi::jose::thumbprint::KeyThumbprint;
 use fapi::peer::ClientCertificate;
@@ -32,8 +36,8 @@ use fapi::signature::profile::{Content, Dpop, Profile};
 use fapi::signature::verify::verify_one;
 use fapi::token::{TokenError, UnverifiedJws};
 use http::{HeaderMap, Method, StatusCode};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Map, Value, json};
 
 fn main() -> ExitCode {
@@ -48,6 +52,7 @@ fn main() -> ExitCode {
         tokens("Wycheproof: JWK", &wycheproof("json_web_key")),
         tokens("Wycheproof: JWS and JWE together", &wycheproof("json_web_crypto")),
         tokens("Wycheproof: JWE", &wycheproof("json_web_encryption")),
+        decrypted("Wycheproof: JWE, decrypted", &wycheproof("json_web_encryption")),
         signatures("Wycheproof: ES256 signatures", &wycheproof("ecdsa_secp256r1_sha256_p1363")),
         signatures("Wycheproof: Ed25519 signatures", &wycheproof("ed25519")),
         signatures("Wycheproof: PS256 signatures", &wycheproof("rsa_pss_2048_sha256_mgf1_32")),
@@ -198,6 +203,60 @@ fn public_part(key: &Value) -> Value {
         }
     }
     key
+}
+
+// --- encryption
+
+/// The cases of a Wycheproof file that has JWEs, decrypted as an introspection response is.
+fn decrypted(title: &'static str, file: &Value) -> Suite {
+    let mut suite = Suite::new(title, "C2SP/wycheproof, testvectors_v1");
+    for group in file["testGroups"].as_array().unwrap() {
+        let keys = decryption_keys(&group["private"]);
+        for test in group["tests"].as_array().unwrap() {
+            let verdict = match test["jwe"].as_str() {
+                Some(text) => match decrypt(text, &keys, 64 * 1024) {
+                    Ok(found) if test["pt"] != data_encoding::HEXLOWER.encode(found.plaintext()) => {
+                        Err("another plaintext".to_owned())
+                    }
+                    other => other.map(|_| ()).map_err(|error| error.to_string()),
+                },
+                None => Err("not in compact serialization".to_owned()),
+            };
+            let name = format!("{} {}", test["tcId"], test["comment"].as_str().unwrap());
+            suite.judge(name, test["result"] == "valid", verdict);
+        }
+    }
+    suite
+}
+
+/// The private keys of a group that are for one of our algorithms.
+fn decryption_keys(jwk: &Value) -> DecryptionKeys {
+    let number = |name: &str| URL_SAFE_NO_PAD.decode(jwk[name].as_str().unwrap()).unwrap();
+    let key_id = jwk["kid"].as_str();
+    let pkcs8 = match (jwk["kty"].as_str(), jwk["crv"].as_str()) {
+        (Some("EC"), Some("P-256")) => {
+            let point = [vec![4], number("x"), number("y")].concat();
+            let key =
+                EcdsaKeyPair::from_private_key_and_public_key(&ECDSA_P256_SHA256_FIXED_SIGNING, &number("d"), &point);
+            key.unwrap().to_pkcs8v1().unwrap().as_ref().to_vec()
+        }
+        (Some("RSA"), _) => {
+            let components = rsa::KeyPairComponents {
+                public_key: rsa::PublicKeyComponents { n: number("n"), e: number("e") },
+                d: number("d"),
+                p: number("p"),
+                q: number("q"),
+                dP: number("dp"),
+                dQ: number("dq"),
+                qInv: number("qi"),
+            };
+            let key = rsa::KeyPair::from_components(&components).unwrap();
+            let der: Pkcs8V1Der<'_> = key.as_der().unwrap();
+            der.as_ref().to_vec()
+        }
+        _ => return DecryptionKeys::new(Vec::new()),
+    };
+    DecryptionKeys::new(vec![DecryptionKey::from_der(&PrivatePkcs8KeyDer::from(pkcs8).into(), key_id).unwrap()])
 }
 
 // --- signatures
@@ -426,6 +485,9 @@ const EXPLAINED: Explained = &[
     ("Wycheproof: JWS and JWE together", "alg is", "", OTHER_ALGORITHM),
     ("Wycheproof: JWS and JWE together", "encrypted", "", ENCRYPTED),
     ("Wycheproof: JWE", "encrypted", "", ENCRYPTED),
+    ("Wycheproof: JWE, decrypted", "alg is", "", OTHER_KEY_MANAGEMENT),
+    ("Wycheproof: JWE, decrypted", "enc is", "", OTHER_CONTENT_ENCRYPTION),
+    ("Wycheproof: JWE, decrypted", "compressed", "135", COMPRESSED),
     ("jose-cookbook", "alg is", "jws", OTHER_ALGORITHM),
     ("jose-cookbook", "not for PS256", "jwk.3_1", "no algorithm of FAPI has keys on P-521"),
     ("jose-cookbook", "syntax of a bearer token", "", JSON_SERIALIZATION),
@@ -436,6 +498,10 @@ const EXPLAINED: Explained = &[
 
 const OTHER_ALGORITHM: &str = "FAPI 2.0 §5.4.1 allows PS256, ES256 and EdDSA, and no other algorithm";
 const ENCRYPTED: &str = "an access token is never encrypted for the gateway: every JWE is refused";
+const OTHER_KEY_MANAGEMENT: &str =
+    "an introspection response is encrypted with RSA-OAEP-256 or ECDH-ES, and no other algorithm";
+const OTHER_CONTENT_ENCRYPTION: &str = "an introspection response is encrypted with A256GCM, and nothing else";
+const COMPRESSED: &str = "what is compressed has no bound, and may reveal what was encrypted (RFC 8725 §3.6)";
 const NOT_BASE64URL: &str = "the suite lets a decoder skip characters; RFC 7515 §2 has base64url \"without the inclusion of any line breaks, whitespace, or other additional characters\"";
 const JSON_SERIALIZATION: &str = "an access token is a JWS in compact serialization (RFC 9068 §2)";
 const SHARED_SECRET: &str =
