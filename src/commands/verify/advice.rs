@@ -47,14 +47,17 @@ pub(super) fn advice(error: &SignatureError, difference: Option<&Difference>, te
         SignatureError::Stale { .. } | SignatureError::Expired { .. } => {
             "Compare the clocks. If the message is an old one, give its time with --at TIME, or leave the time out with --any-time."
         }
-        SignatureError::KeyUnknown { .. } => return known(terms),
+        SignatureError::KeyUnknown { .. } | SignatureError::ClientUnknown { .. } => return known(terms),
         SignatureError::KeyWeak => "Use an RSA key of 2048 bits or more, or one of another type.",
         SignatureError::AlgorithmMismatch { .. } => {
             "Leave alg out, or name the algorithm of the key: ecdsa-p256-sha256, ed25519, rsa-pss-sha512."
         }
         SignatureError::SignatureInvalid => return invalid(difference),
         SignatureError::ContentNotSigned | SignatureError::ContentUnchecked => "Cover content-digest.",
-        SignatureError::NotWritable { .. } | SignatureError::NotSigned => "This is of signing.",
+        SignatureError::Replayed | SignatureError::BeforeLog { .. } => "Make a new signature for each request.",
+        SignatureError::NotWritable { .. } | SignatureError::NotSigned | SignatureError::ResponseTooLarge { .. } => {
+            "This is of signing."
+        }
     };
     text.to_owned()
 }
@@ -66,7 +69,7 @@ fn invalid(difference: Option<&Difference>) -> String {
             "The key has signed another base, or another key has signed. Compare the lines above with those that the signer has made: --base FILE finds the first that differs. If @target-uri is not what the client has called, say it with --uri."
         }
         Some(Difference::None { line_end: false }) => {
-            "Both bases are the same: another key has signed, or with another algorithm. ECDSA signatures are 64 bytes, not DER; RSASSA-PSS has SHA-512 and a salt of 64 bytes."
+            "Both bases are the same: another key has signed, or with another algorithm. ECDSA signatures are 64 bytes, not DER; RSASSA-PSS has SHA-512 and a salt of 64 bytes, or without alg SHA-256 and a salt of 32."
         }
         Some(Difference::None { line_end: true }) => {
             "Both bases are the same, but for the line end at the end of the file: a base has none. If it was not signed either, another key has signed, or with another algorithm."

@@ -54,7 +54,7 @@ impl KeyFile {
         }
         let Some(file) = &self.keys else { return Ok(Keys::Set(KeySet::default(), Vec::new())) };
         let document = input(file)?;
-        let keys = KeySet::parse(&document).map_err(|error| Failure::io(file, &error))?;
+        let keys = KeySet::parse_with_ps512(&document).map_err(|error| Failure::io(file, &error))?;
         Ok(Keys::Set(keys, names(&document)))
     }
 }
@@ -65,7 +65,8 @@ fn names(document: &[u8]) -> Vec<(String, Option<&'static str>)> {
     let keys = document.get("keys").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let named = keys.iter().filter_map(Value::as_object).filter_map(|jwk| {
         let name = jwk.get("kid")?.as_str()?.to_owned();
-        Some((name, VerifyingKey::from_jwk(jwk).ok().as_ref().map(type_of)))
+        let for_ps512 = jwk.get("alg").is_some_and(|alg| alg == "PS512").then_some("RSA");
+        Some((name, for_ps512.or_else(|| VerifyingKey::from_jwk(jwk).ok().as_ref().map(type_of))))
     });
     named.collect()
 }
@@ -86,7 +87,7 @@ impl Keys {
             Self::One(jwk, _) => {
                 let mut jwk = jwk.clone();
                 jwk.insert("kid".to_owned(), json!(name));
-                KeySet::parse(json!({ "keys": [jwk] }).to_string().as_bytes()).unwrap_or_default()
+                KeySet::parse_with_ps512(json!({ "keys": [jwk] }).to_string().as_bytes()).unwrap_or_default()
             }
         }
     }

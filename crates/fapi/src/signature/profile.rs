@@ -146,7 +146,7 @@ mod tests {
         let response = Profile::fapi2_response(&HeaderMap::new(), Content::Absent);
         assert_eq!((request.max_age, request.clock_skew), (60, 10));
         assert_eq!((response.max_age, response.clock_skew), (60, 10));
-        assert_eq!(request.tag, "fapi-2-request");
-        assert_eq!(response.tag, "fapi-2-response");
+        assert_eq!(request.tag.as_deref(), Some("fapi-2-request"));
+        assert_eq!(response.tag.as_deref(), Some("fapi-2-response"));
     }
 }
