@@ -24,6 +24,7 @@ use crate::replay::memory::Capacity;
 use crate::resource::Id;
 use crate::store::Store;
 use crate::store::guarantee::{Guarantee, Level};
+use crate::telemetry::audit::evidence::EvidenceKey;
 use crate::telemetry::audit::{OnOverflow, Pseudonyms};
 use crate::telemetry::exemplars::Timing;
 use crate::telemetry::routes::RouteMetrics;
@@ -75,6 +76,8 @@ pub struct Generation {
     pub on_overflow: OnOverflow,
     /// What stands in the audit in place of names, if anything does.
     pub pseudonyms: Option<Arc<Pseudonyms>>,
+    /// What is kept of signed messages is encrypted to this key, if anything is.
+    pub evidence: Option<Arc<EvidenceKey>>,
     /// How long the drain may take.
     pub drain: drain::Settings,
     /// The metrics of each route, by its name; the empty name is for exchanges that matched no route.

@@ -24,6 +24,8 @@ pub enum Kind {
     RevocationList,
     /// A file with a private key, or with the keys of nonces; or a private key in a token.
     PrivateKey,
+    /// A file with a public key that something is encrypted to.
+    PublicKey,
     /// A file with the metadata of a client of an authorization server.
     Client,
     /// A file with the metadata of an authorization server.
@@ -52,6 +54,7 @@ impl Kind {
             Self::Certificate => "certificate",
             Self::RevocationList => "revocation_list",
             Self::PrivateKey => "private_key",
+            Self::PublicKey => "public_key",
             Self::Client => "client",
             Self::ServerMetadata => "server_metadata",
             Self::Keys => "keys",

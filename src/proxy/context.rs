@@ -11,6 +11,8 @@ use fapi::headers::{InteractionId, TraceContext};
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use fapi::permit::Permit;
 use fapi::rejection::Cause;
+use fapi::signature::evidence::Evidence;
+use fapi::signature::signed_request::SignedRequest;
 use http::HeaderValue;
 use pingora::proxy::Session;
 
@@ -65,6 +67,10 @@ pub struct Context {
     pub(super) body_done: bool,
     /// What becomes of the part of the body that was not read.
     pub(super) rest: Rest,
+    /// The signature of the request.
+    pub(super) signed: Option<Arc<SignedRequest>>,
+    /// What was signed of the response.
+    pub(super) signed_response: Option<Evidence>,
     /// Whether the body was read before the decision, and the client told to send it.
     pub(super) body_was_read: bool,
     /// The body of a request, if Pingora does not keep it.
@@ -115,6 +121,8 @@ impl Context {
             body_done: false,
             rest: Rest::None,
             body_was_read: false,
+            signed: None,
+            signed_response: None,
             body: Bytes::new(),
             expires_first: false,
             upstream: None,

@@ -101,6 +101,7 @@ impl Proxy {
                         Peer::Anonymous(_) => None,
                     };
                 }
+                context.signed = permit.signed().cloned();
                 context.exchange.seen = Seen { would_deny, ..seen };
                 context.exchange.outcome = Outcome::Permit(permit);
                 Ok(())

@@ -152,6 +152,11 @@ impl Proxy {
             upstream_duration: context.upstream_duration,
             duration: context.began.elapsed(),
             decision: context.decision,
+            signature: context.signed.as_ref().map(|signed| signed.signature()),
+            evidence: context.generation.evidence.as_ref().and_then(|key| {
+                let request = context.signed.as_ref().map(|signed| signed.signature().evidence());
+                key.seal(request, context.signed_response.as_ref())
+            }),
         };
         self.record(&context.generation, &context.exchange, &ending, recorder.as_deref());
     }

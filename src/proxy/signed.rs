@@ -9,6 +9,7 @@ use fapi::signature::component::Component;
 use fapi::signature::create::{SignatureFields, Unsigned};
 use fapi::signature::digest::{CONTENT_DIGEST, DigestAlgorithm, content_digest};
 use fapi::signature::error::SignatureError;
+use fapi::signature::evidence::Evidence;
 use fapi::signature::input::{SIGNATURE, SIGNATURE_INPUT, SignatureParameters};
 use fapi::signature::message::{Message, ResponseView};
 use fapi::signature::profile::{Content, Profile};
@@ -92,11 +93,11 @@ impl Proxy {
     pub(super) async fn sign_response(
         &self,
         session: &Session,
-        context: &Context,
+        context: &mut Context,
         head: &mut ResponseHeader,
         body: &Bytes,
     ) -> Result<(), SignatureError> {
-        let Some(origin) = &context.exchange.seen.origin else { return Err(SignatureError::NotSigned) };
+        let Some(origin) = context.exchange.seen.origin.clone() else { return Err(SignatureError::NotSigned) };
         for name in [SIGNATURE, SIGNATURE_INPUT, CONTENT_DIGEST] {
             head.remove_header(name);
         }
@@ -106,12 +107,13 @@ impl Proxy {
             let digest = content_digest(DigestAlgorithm::Sha256, body);
             insert(head, CONTENT_DIGEST, &digest)?;
         }
-        let fields = self.signature(request, origin, context, head, content).await;
+        let fields = self.signature(request, &origin, context, head, content).await;
         if let Some(route) = &context.exchange.seen.route {
             let outcome = if fields.is_ok() { SignatureOutcome::Signed } else { SignatureOutcome::NotSigned };
             count(&context.generation, &route.name, outcome);
         }
-        let fields = fields?;
+        let (fields, evidence) = fields?;
+        context.signed_response = Some(evidence);
         insert(head, SIGNATURE_INPUT, &fields.signature_input)?;
         insert(head, SIGNATURE, &fields.signature)
     }
@@ -123,7 +125,7 @@ impl Proxy {
         context: &Context,
         head: &ResponseHeader,
         content: Content,
-    ) -> Result<SignatureFields, SignatureError> {
+    ) -> Result<(SignatureFields, Evidence), SignatureError> {
         let keys = context.generation.signing.as_ref().ok_or(SignatureError::NotSigned)?;
         let key = keys.first();
         let profile = Profile::fapi2_response(&request.headers, content);
@@ -139,11 +141,11 @@ impl Proxy {
         let response = ResponseView { status: head.status, headers: &head.headers, request };
         let unsigned = Unsigned::of(&Message::Response(response), LABEL, &components, &parameters, key.algorithm())?;
         if !key.key().may_block() {
-            return unsigned.sign(key.key());
+            return unsigned.sign_with_evidence(key);
         }
         let keys = keys.clone();
         // This thread serves clients. How many of these wait is bounded by the exchanges that may be in progress.
-        let signing = tokio::task::spawn_blocking(move || unsigned.sign(keys.first().key()));
+        let signing = tokio::task::spawn_blocking(move || unsigned.sign_with_evidence(keys.first()));
         signing.await.unwrap_or(Err(SignatureError::NotSigned))
     }
 
@@ -152,7 +154,7 @@ impl Proxy {
     pub(super) async fn sign_refusal(
         &self,
         session: &Session,
-        context: &Context,
+        context: &mut Context,
         head: &mut ResponseHeader,
         body: &Bytes,
     ) -> pingora::Result<()> {

@@ -235,6 +235,7 @@ pub(super) fn build(
         limits: config.limits,
         on_overflow: config.audit.on_overflow,
         pseudonyms: config.audit.pseudonyms,
+        evidence: config.audit.evidence,
         drain: config.drain,
     })
 }

@@ -46,13 +46,14 @@ fn every_bad_file_gives_exactly_its_problems() {
 #[test]
 fn without_files_all_that_is_written_is_judged_all_the_same() {
     // The keys that name files, and one whose value has to fit the file of another.
-    const OF_FILES: [&str; 16] = [
+    const OF_FILES: [&str; 17] = [
         // Of `header_files`.
         "*",
         "algorithm",
         "certificate",
         "destination",
         "directory",
+        "encrypt_to",
         "file",
         "jwks",
         "key",
@@ -1251,6 +1252,7 @@ impl Folder {
         let jwk = r#"{"kty":"OKP","crv":"Ed25519","kid":"1","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
         folder.write("partners/keys.json", format!(r#"{{"tpp-1":{{"keys":[{jwk}]}}}}"#).as_bytes());
         folder.write("partners/empty.json", b"{}");
+        folder.write("keys/evidence.pub.pem", KeyPair::generate().expect("a key").public_key_pem().as_bytes());
         folder.write("partners/no-keys.json", br#"{"tpp-1":{"keys":[]}}"#);
         folder.write_other_forms();
         folder

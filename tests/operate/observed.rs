@@ -21,7 +21,7 @@ fn keys(line: &Value) -> Vec<&str> {
     line.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
-const AUDIT_KEYS: [&str; 33] = [
+const AUDIT_KEYS: [&str; 35] = [
     "time",
     "interaction_id",
     "trace_id",
@@ -55,6 +55,8 @@ const AUDIT_KEYS: [&str; 33] = [
     "upstream_duration_ms",
     "duration_ms",
     "decision_us",
+    "request_signature",
+    "evidence",
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ mod difference;
 mod keys;
 mod record;
 mod report;
-mod shown;
+pub(super) mod shown;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -71,7 +71,7 @@ impl<'l> Value<'l> {
 
 /// A line of a base that the other side has made, as it may be printed. It may be anything: only what has the name of a
 /// component, and is no credential, is shown.
-pub(super) fn foreign(line: &str) -> String {
+pub(in crate::commands) fn foreign(line: &str) -> String {
     match line.split_once(": ").filter(|(identifier, _)| is_name(&name_of(identifier))) {
         Some((identifier, value)) => format!("{}: {}", printable(identifier), Value::of(identifier, value).printed()),
         None => Value::hidden(line).printed(),

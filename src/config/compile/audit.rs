@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fapi::jose::jwe::EncryptionKey;
 use fapi::jose::signing::PrivateKey;
 use rustls::pki_types::ServerName;
 use zeroize::Zeroizing;
@@ -17,7 +18,9 @@ use crate::config::file::{self, File, PseudonymizedField as Field};
 use crate::config::judge::directory_of;
 use crate::config::scalar::FilePath;
 use crate::otlp::Signal;
+use crate::resource::Kind;
 use crate::telemetry::audit::chain::{ChainKey, ChainSettings};
+use crate::telemetry::audit::evidence::EvidenceKey;
 use crate::telemetry::audit::{self, Pseudonyms, syslog};
 use crate::telemetry::lines::Rotation;
 use crate::tls_client::{Identity, TrustAnchors, client_config};
@@ -40,7 +43,43 @@ impl Build<'_> {
             Some(entry) => self.pseudonyms(entry).map(|pseudonyms| Some(Arc::new(pseudonyms))),
             None => Some(None),
         };
-        Some(audit::Settings { destination: destination?, on_overflow, chain: chain?, pseudonyms: pseudonyms? })
+        let evidence = match &entry.evidence {
+            Some(entry) => self.evidence(entry).map(|evidence| evidence.map(Arc::new)),
+            None => Some(None),
+        };
+        if entry.evidence.is_some() && !file.routes.iter().flatten().any(|route| route.signature.is_some()) {
+            self.warn(
+                &KeyPath::of("audit").key("evidence"),
+                "no route has `signature`, so there is no evidence to keep",
+            );
+        }
+        Some(audit::Settings {
+            destination: destination?,
+            on_overflow,
+            chain: chain?,
+            pseudonyms: pseudonyms?,
+            evidence: evidence?,
+        })
+    }
+
+    /// What evidence is encrypted to; nothing where files are not read.
+    fn evidence(&mut self, entry: &file::Evidence) -> Option<Option<EvidenceKey>> {
+        let at = KeyPath::of("audit").key("evidence").key("encrypt_to");
+        let path = self.needed(&at, entry.encrypt_to.as_ref(), "name the PEM file of a public key")?;
+        if self.named_files == NamedFiles::Unread {
+            return Some(None);
+        }
+        let text = self.read(&at, path, Kind::PublicKey)?;
+        match EncryptionKey::from_spki_pem(&text, None) {
+            Ok(key) => Some(Some(EvidenceKey::new(key))),
+            Err(error) => {
+                let shown = path.0.display();
+                let way_out =
+                    "create a pair of keys elsewhere, and name the file that `openssl pkey -pubout` writes of it";
+                self.problem(&at, format!("`{shown}` cannot be used: {error}; {way_out}"));
+                None
+            }
+        }
     }
 
     /// What stands in place of names.

@@ -30,6 +30,18 @@ pub(in crate::config) struct Audit {
     pub(in crate::config) chain: Option<Chain>,
     /// What is replaced by a pseudonym. Default: nothing.
     pub(in crate::config) pseudonymize: Option<Pseudonymize>,
+    /// What is kept of signed messages, so that they can be verified again. Default: nothing.
+    pub(in crate::config) evidence: Option<Evidence>,
+}
+
+/// What was signed, with the signature and the public key, encrypted.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct Evidence {
+    /// PEM file with the public key that it is encrypted to: EC P-256, or RSA from 2048 to 4096 bits. The private key is not for the
+    /// gateway: `audit show` needs it.
+    #[schemars(required)]
+    pub(in crate::config) encrypt_to: Option<FilePath>,
 }
 
 /// When lines go to a new file: when one of these is reached. The other one has the time after its name.

@@ -31,7 +31,7 @@ use super::scalar::{Duration, FilePath, Size};
 
 pub(super) use self::access_token::{AccessToken, AccessTokenKind, Dispensable, ScopeForm, TokenType};
 pub(super) use self::audit::{
-    Audit, AuditCollector, Chain, OnOverflow, Pseudonymize, PseudonymizedField, Rotate, Syslog,
+    Audit, AuditCollector, Chain, Evidence, OnOverflow, Pseudonymize, PseudonymizedField, Rotate, Syslog,
 };
 pub(super) use self::authorization_servers::{
     AuthorizationServer, OrganisationAttribute, OtherParameters, Registration, SenderConstrained, ServerProfile,

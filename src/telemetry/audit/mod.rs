@@ -1,6 +1,7 @@
 //! The audit: one record of the outcome of each exchange, and some of handshakes that failed.
 
 pub mod chain;
+pub mod evidence;
 mod handshake;
 mod json;
 pub mod otlp;

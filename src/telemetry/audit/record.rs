@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use fapi::code::Code;
+use fapi::signature::verify::VerifiedSignature;
 use fapi::step::Step;
 use fapi::token::{Confirmation, TokenId};
 use http::header::{HOST, USER_AGENT};
@@ -53,6 +54,10 @@ pub struct Ending<'a> {
     pub duration: Duration,
     /// The gateway's own work before the request was forwarded.
     pub decision: Duration,
+    /// The signature of the request.
+    pub signature: Option<&'a VerifiedSignature>,
+    /// What was signed, encrypted.
+    pub evidence: Option<String>,
 }
 
 /// What the head of a request says.
@@ -150,7 +155,7 @@ pub(super) struct Line<'a> {
     /// `ok`, or one of the codes.
     code: &'static str,
     /// The step of the line that refused the request: `handshake`, `message`, `route`, `credentials`, `evidence`, `token`, `sender`,
-    /// `scope`, `require` or `replay`; null if none did.
+    /// `scope`, `require`, `signature` or `replay`; null if none did.
     step: Option<&'static str>,
     /// What was wrong, with both sides of the comparison that failed; null if nothing was wrong. Beside `would_deny` it is the
     /// reason for that, unless something else went wrong later.
@@ -197,6 +202,43 @@ pub(super) struct Line<'a> {
     duration_ms: Duration,
     /// Microseconds of the gateway's own work before the request was forwarded or refused, including introspection.
     decision_us: u64,
+    /// The signature of the request, if its route looks at that and it holds.
+    request_signature: Option<SignatureText>,
+    /// What was signed, of the request and of its response, with the signatures and the public keys: a JWE (RFC 7516), if
+    /// `audit.evidence` is set and there is any.
+    evidence: Option<&'a str>,
+}
+
+/// A signature over a request (RFC 9421).
+#[derive(JsonSchema)]
+struct SignatureText {
+    /// The name of the client's key.
+    key_id: String,
+    /// When it was made, in seconds since 1970.
+    created: u64,
+    /// What it covers, as it says itself, each in quotes.
+    components: String,
+    /// The SHA-256 of its bytes, in base64url; of the one with the smaller `s`, if it is of ECDSA.
+    #[schemars(with = "String")]
+    hash: [u8; 32],
+}
+
+impl SignatureText {
+    fn of(signature: &VerifiedSignature) -> Self {
+        let components: Vec<String> = signature.components().iter().map(ToString::to_string).collect();
+        Self {
+            key_id: shortened(signature.key_id(), 256).to_owned(),
+            created: signature.created().0,
+            components: components.join(" "),
+            hash: *signature.signature_hash(),
+        }
+    }
+}
+
+impl Value for SignatureText {
+    fn write(&self, out: &mut Vec<u8>) {
+        write_object!(out, self; key_id, created, components, hash);
+    }
 }
 
 /// The method and thumbprint of a binding; if there are two, those of the key, since the certificate has its own
@@ -324,6 +366,8 @@ pub fn line(exchange: &Exchange, ending: &Ending<'_>, (decision, code): (&'stati
         upstream_duration_ms: ending.upstream_duration,
         duration_ms: ending.duration,
         decision_us: u64::try_from(ending.decision.as_micros()).unwrap_or(u64::MAX),
+        request_signature: ending.signature.map(SignatureText::of),
+        evidence: ending.evidence.as_deref(),
     };
     let mut bytes = Vec::with_capacity(USUAL);
     line.write(&mut bytes);
@@ -368,6 +412,8 @@ impl Line<'_> {
             upstream_duration_ms,
             duration_ms,
             decision_us,
+            request_signature,
+            evidence,
         );
     }
 }

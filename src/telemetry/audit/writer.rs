@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::chain::{Chain, ChainSettings};
+use super::evidence::EvidenceKey;
 use super::otlp::{self, Otlp};
 use super::pseudonym::Pseudonyms;
 use super::syslog::{self, Syslog};
@@ -25,6 +26,8 @@ pub struct Settings {
     pub chain: Option<ChainSettings>,
     /// What stands in them in place of names; `None` if nothing does.
     pub pseudonyms: Option<Arc<Pseudonyms>>,
+    /// What is kept of signed messages is encrypted to this key; `None` if nothing is kept.
+    pub evidence: Option<Arc<EvidenceKey>>,
 }
 
 /// Where the lines go.

@@ -1,6 +1,7 @@
 //! Routes that look at signatures of requests, and sign their responses (RFC 9421, FAPI 2.0 HTTP Signatures).
 
 mod content;
+mod evidence;
 mod keys;
 mod requests;
 mod responses;

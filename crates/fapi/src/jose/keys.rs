@@ -363,7 +363,16 @@ pub struct KeySet {
     only_rs256: usize,
     /// The keys that sign messages and no tokens, which are RSA keys for PS512.
     for_messages: Vec<(Option<Box<str>>, VerifyingKey)>,
+    /// Of each of `keys`, and then of `for_messages`, the members that make the key, in JSON.
+    jwks: Vec<Box<str>>,
     skipped: Vec<SkippedKey>,
+}
+
+/// The members of a JWK that make the key (RFC 7638 §3.2), in JSON.
+fn key_members(jwk: &Map<String, Value>) -> Box<str> {
+    let members = ["kty", "crv", "x", "y", "n", "e"].into_iter();
+    let members = members.filter_map(|name| Some((name.to_owned(), jwk.get(name)?.clone())));
+    Value::Object(members.collect()).to_string().into()
 }
 
 /// For which algorithm beside those of FAPI keys are read too.
@@ -437,6 +446,7 @@ impl KeySet {
         }
         let (mut keys, mut skipped) = (Vec::with_capacity(entries.len()), Vec::new());
         let (mut for_rs256, mut only_rs256, mut for_messages) = (Vec::new(), 0_usize, Vec::new());
+        let (mut jwks, mut jwks_for_messages) = (Vec::new(), Vec::new());
         for entry in entries {
             let Ok(jwk) = parse_object(entry.as_bytes()) else {
                 skipped.push(SkippedKey { key_id: last_key_id(entry), reason: KeyError::Ambiguous });
@@ -449,6 +459,7 @@ impl KeySet {
                     skip(KeyError::Weak);
                 }
                 for_messages.push((key_id.map(Box::from), key));
+                jwks_for_messages.push(key_members(&jwk));
                 continue;
             }
             let of_rs256 = Some(&jwk).filter(|_| also == Also::Rs256).and_then(VerifyingKey::for_rs256);
@@ -460,6 +471,7 @@ impl KeySet {
                         skip(KeyError::Weak);
                     }
                     keys.push((key_id.map(Box::from), key));
+                    jwks.push(key_members(&jwk));
                 }
                 Err(reason) => match is_weak {
                     Some(false) => only_rs256 = only_rs256.saturating_add(1),
@@ -471,7 +483,8 @@ impl KeySet {
         if keys.is_empty() && for_rs256.is_empty() && for_messages.is_empty() {
             return Err(KeySetError::NoUsableKey { skipped });
         }
-        Ok(Self { keys, for_rs256, only_rs256, for_messages, skipped })
+        jwks.append(&mut jwks_for_messages);
+        Ok(Self { keys, for_rs256, only_rs256, for_messages, jwks, skipped })
     }
 
     /// The keys that may verify a JWS with this `kid` and algorithm, the likely ones first.
@@ -486,13 +499,15 @@ impl KeySet {
         in_order(&self.keys, key_id).filter(move |key| key.algorithm == algorithm)
     }
 
-    /// The keys of messages that have exactly this `kid`, of any algorithm. A key without one has no name to be found by.
+    /// The keys of JWSs that have exactly this `kid`, of any algorithm. A key without one has no name to be found by.
     pub(crate) fn named<'s>(&'s self, key_id: &'s str) -> impl Iterator<Item = &'s VerifyingKey> + 's {
-        self.keys
-            .iter()
-            .chain(&self.for_messages)
-            .filter(move |(kid, _)| kid.as_deref() == Some(key_id))
-            .map(|(_, key)| key)
+        self.keys.iter().filter(move |(kid, _)| kid.as_deref() == Some(key_id)).map(|(_, key)| key)
+    }
+
+    /// The same of HTTP messages, each with what makes it in JSON.
+    pub(crate) fn of_messages<'s>(&'s self, key_id: &'s str) -> impl Iterator<Item = (&'s VerifyingKey, &'s str)> + 's {
+        let all = self.keys.iter().chain(&self.for_messages).zip(&self.jwks);
+        all.filter(move |((kid, _), _)| kid.as_deref() == Some(key_id)).map(|((_, key), jwk)| (key, &**jwk))
     }
 
     /// The same for a JWS with RS256; none unless the set was read with [`Self::parse_with_rs256`].

@@ -40,6 +40,11 @@ impl NamedKey {
         &self.key_id
     }
 
+    /// The public key as a JWK, in JSON.
+    pub(crate) fn jwk_text(&self) -> String {
+        Value::Object(self.jwk.clone()).to_string()
+    }
+
     /// The key itself.
     pub const fn key(&self) -> &PrivateKey {
         &self.key

@@ -7,10 +7,12 @@ use super::algorithm::registered_name;
 use super::base::signature_base;
 use super::component::{Component, quoted};
 use super::error::SignatureError;
+use super::evidence::Evidence;
 use super::input::{MAX_COMPONENTS, SignatureParameters};
 use super::message::Message;
 use crate::jose::keys::Algorithm;
 use crate::jose::signing::PrivateKey;
+use crate::jose::signing_keys::NamedKey;
 use crate::text::printable;
 
 /// The members that a signature adds to two fields, each as text.
@@ -85,13 +87,29 @@ impl Unsigned {
     /// # Errors
     /// [`SignatureError::NotSigned`].
     pub fn sign(&self, key: &PrivateKey) -> Result<SignatureFields, SignatureError> {
-        let signature = key.sign_http_message(self.base.as_bytes(), self.names_algorithm);
-        let signature = signature.map_err(|_| SignatureError::NotSigned)?;
+        Ok(self.fields(&self.signature(key)?))
+    }
+
+    /// The same by a key whose public part is known under a name, with what shows later that it has signed.
+    ///
+    /// # Errors
+    /// [`SignatureError::NotSigned`].
+    pub fn sign_with_evidence(self, key: &NamedKey) -> Result<(SignatureFields, Evidence), SignatureError> {
+        let signature = self.signature(key.key())?;
+        let fields = self.fields(&signature);
+        Ok((fields, Evidence::new(self.base, &signature, &key.jwk_text())))
+    }
+
+    fn signature(&self, key: &PrivateKey) -> Result<Vec<u8>, SignatureError> {
+        key.sign_http_message(self.base.as_bytes(), self.names_algorithm).map_err(|_| SignatureError::NotSigned)
+    }
+
+    fn fields(&self, signature: &[u8]) -> SignatureFields {
         let Self { label, covered, .. } = self;
-        Ok(SignatureFields {
+        SignatureFields {
             signature_input: format!("{label}={covered}"),
             signature: format!("{label}=:{}:", STANDARD.encode(signature)),
-        })
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub mod create;
 mod dictionary;
 pub mod digest;
 pub mod error;
+pub mod evidence;
 pub mod input;
 pub mod message;
 pub mod profile;

@@ -7,6 +7,7 @@ use super::base::signature_base;
 use super::component::Component;
 use super::digest::{CONTENT_DIGEST, FieldHash, MatchedContent};
 use super::error::SignatureError;
+use super::evidence::Evidence;
 use super::input::{SignatureInput, SignatureParameters};
 use super::message::Message;
 use super::profile::Profile;
@@ -66,7 +67,8 @@ pub fn verify_one(
     check_times(created, expires, profile, now)?;
     let key_id = key_id.ok_or(SignatureError::ParameterMissing { name: "keyid" })?;
     let base = signature_base(message, &components, &input.serialized()?)?;
-    let algorithm = verifying_algorithm(&base, input.signature(), &key_id, named.as_deref(), keys)?;
+    let (algorithm, jwk) = verifying_key(&base, input.signature(), &key_id, named.as_deref(), keys)?;
+    let evidence = Evidence::new(base, input.signature(), jwk);
     Ok(SignedFields {
         signature: VerifiedSignature {
             label: input.label().into(),
@@ -75,6 +77,7 @@ pub fn verify_one(
             nonce,
             components,
             signature_hash: signature_hash(algorithm, input.signature()),
+            evidence,
         },
         content_digest: FieldHash::of(message.headers()),
     })
@@ -96,25 +99,25 @@ fn check_times(
     }
 }
 
-/// Verifies a signature with the keys of this name, and returns the algorithm of the one that made it.
+/// Verifies a signature with the keys of this name, and returns the algorithm of the one that made it, and what makes it in JSON.
 ///
 /// RFC 9421 §3.2: where the algorithm is known from the key and from `alg`, they have to be the same.
-fn verifying_algorithm(
+fn verifying_key<'k>(
     base: &str,
     signature: &[u8],
-    key_id: &str,
+    key_id: &'k str,
     named: Option<&str>,
-    keys: &KeySet,
-) -> Result<Algorithm, SignatureError> {
+    keys: &'k KeySet,
+) -> Result<(Algorithm, &'k str), SignatureError> {
     let mut failure = SignatureError::KeyUnknown { key_id: printable(key_id) };
-    for key in keys.named(key_id).take(MAX_TRIED) {
+    for (key, jwk) in keys.of_messages(key_id).take(MAX_TRIED) {
         let expected = registered_name(key.algorithm());
         if let Some(found) = named.filter(|found| *found != expected) {
             failure = SignatureError::AlgorithmMismatch { found: printable(found), expected };
         } else if key.is_weak() {
             failure = SignatureError::KeyWeak;
         } else if key.verifies_http_message(base.as_bytes(), signature, named.is_some()) {
-            return Ok(key.algorithm());
+            return Ok((key.algorithm(), jwk));
         } else {
             failure = SignatureError::SignatureInvalid;
         }
@@ -178,9 +181,15 @@ pub struct VerifiedSignature {
     nonce: Option<Box<str>>,
     components: Vec<Component>,
     signature_hash: [u8; 32],
+    evidence: Evidence,
 }
 
 impl VerifiedSignature {
+    /// What shows later that the key made it.
+    pub const fn evidence(&self) -> &Evidence {
+        &self.evidence
+    }
+
     /// Its label in the message.
     pub fn label(&self) -> &str {
         &self.label

@@ -1,5 +1,7 @@
 //! `fapi-gateway audit`: reads what the audit has written.
 
+mod evidence;
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -9,6 +11,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use self::evidence::Opener;
 use super::{Failure, NOT_GOOD, input, one_from_standard_input, print};
 use crate::telemetry::audit::chain::{Ended, Findings, Place, PublicKeys, VerifiedChain, Verifier};
 
@@ -38,6 +41,10 @@ pub struct Verify {
 /// The arguments of `audit show`.
 #[derive(Debug, clap::Args)]
 pub struct Show {
+    /// The private key to what `audit.evidence` encrypts, PEM: what was signed is shown too, and verified again. Credentials are shown
+    /// as their hash.
+    #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
+    evidence_key: Option<PathBuf>,
     /// The `x-fapi-interaction-id` of the exchange.
     id: String,
     /// The files; `-` for standard input.
@@ -53,7 +60,11 @@ pub fn run(command: &Command) -> ExitCode {
             Ok(false) => ExitCode::from(NOT_GOOD),
             Err(failure) => failure.report("audit verify"),
         },
-        Command::Show(arguments) => super::ended(show(arguments), "audit show"),
+        Command::Show(arguments) => match show(arguments) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(NOT_GOOD),
+            Err(failure) => failure.report("audit show"),
+        },
     }
 }
 
@@ -108,9 +119,11 @@ fn report(findings: &Findings) -> String {
     out
 }
 
-fn show(arguments: &Show) -> Result<(), Failure> {
-    one_from_standard_input(arguments.files.iter().map(Some))?;
-    let mut found = String::new();
+/// Prints the lines, and what was signed; returns whether every signature of it holds.
+fn show(arguments: &Show) -> Result<bool, Failure> {
+    one_from_standard_input(arguments.evidence_key.iter().chain(&arguments.files).map(Some))?;
+    let opener = arguments.evidence_key.as_ref().map(|path| Opener::read(path)).transpose()?;
+    let (mut found, mut holds, mut has_evidence) = (String::new(), true, false);
     for path in &arguments.files {
         each_line(path, |_, line, _| {
             // Most lines need not be parsed.
@@ -119,13 +132,22 @@ fn show(arguments: &Show) -> Result<(), Failure> {
                 && record["interaction_id"] == *arguments.id
             {
                 let _ = writeln!(found, "{record:#}");
+                if let (Some(opener), Some(sealed)) = (&opener, record["evidence"].as_str()) {
+                    has_evidence = true;
+                    holds &= opener.explain(sealed, &mut found);
+                }
             }
         })?;
     }
     if found.is_empty() {
         return Err(Failure::new(NOT_GOOD, "none of the lines has this interaction ID"));
     }
-    print(&found)
+    if opener.is_some() && !has_evidence {
+        found.push_str("there is no evidence: nothing of it was signed, or `audit.evidence` was not set\n");
+        holds = false;
+    }
+    print(&found)?;
+    Ok(holds)
 }
 
 /// Reads a file line by line: the number of each, the line without its end, and whether it had one. Of a line longer than any that
