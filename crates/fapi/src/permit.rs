@@ -33,18 +33,25 @@ use crate::code::Code;
 use crate::credentials::{CredentialsError, Scheme, form_has_token, is_form};
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
 use crate::jose::keys::KeySet;
+use crate::path_validation::Verification;
+use crate::peer::ClientCertificate;
 use crate::policy::{Policy, PolicyError, Remaining};
 use crate::route::{Matched, Requirement, Route, Target, UpstreamRef};
 use crate::sender::{AcceptedToken, BoundToken, SenderError, SenderEvidence};
 use crate::shadow::{InShadow, WouldDeny};
 use crate::signature::digest::{ClaimedDigest, ContentHasher};
 use crate::signature::error::SignatureError;
-use crate::signature::input::{SIGNATURE, SIGNATURE_INPUT};
+use crate::signature::form::{Form, Forward};
 use crate::signature::message::{Message, RequestView};
 use crate::signature::profile::Content;
 use crate::signature::rules::{Presence, RequestRules, SignatureRules};
-use crate::signature::signed_request::{SignatureUse, SignedRequest};
+use crate::signature::signed_content::{Expected, Signed, SignedContent};
+use crate::signature::signed_request::{SignatureUse, SignedRequest, Verified};
 use crate::signature::verify::{self, SignedFields};
+use crate::signed_body::berlin_group::{self, SealedFields};
+use crate::signed_body::detached::X_JWS_SIGNATURE;
+use crate::signed_body::digest_header::{self, BodyHasher};
+use crate::signed_body::error::SignedBodyError;
 use crate::token::ActiveToken;
 
 /// What a matched route requires.
@@ -410,11 +417,39 @@ pub struct AwaitsSignature {
 /// The signature over the header section of a request, or that it has none and needs none. The content is not judged yet.
 #[must_use]
 #[derive(Debug)]
-pub struct HeadSignature {
-    signed: Option<SignedFields>,
-    /// What the content has to be.
-    claimed: Option<ClaimedDigest>,
-    remember_for: Option<u64>,
+pub struct HeadSignature(Head);
+
+#[derive(Debug)]
+enum Head {
+    /// It has none and needs none.
+    Unsigned,
+    /// By the fields of RFC 9421.
+    Http {
+        signed: SignedFields,
+        /// What the content has to be.
+        claimed: Option<ClaimedDigest>,
+        remember_for: Option<(u64, u64)>,
+    },
+    /// By a seal.
+    Seal {
+        sealed: SealedFields,
+        /// What the content has to be, which may be nothing.
+        claimed: digest_header::ClaimedDigest,
+        remember_for: Option<(u64, u64)>,
+    },
+    /// The content is signed by itself.
+    Content,
+}
+
+/// What the signature over a header section is judged by.
+#[derive(Clone, Copy)]
+pub struct HeadEvidence<'e> {
+    /// The keys of [`AwaitsSignature::client_id`]; none are needed where the content is signed by itself, and for a seal.
+    pub keys: &'e KeySet,
+    /// The certificate with which the client connects, which a seal is compared with.
+    pub certificate: Option<&'e ClientCertificate>,
+    /// What verifies the certificate of a seal.
+    pub verification: &'e dyn Verification,
 }
 
 impl AwaitsSignature {
@@ -433,12 +468,7 @@ impl AwaitsSignature {
         self.rest.token().and_then(|token| token.claims().text("client_id"))
     }
 
-    /// Whether there is a signature to verify. Without one, no keys are needed.
-    pub fn is_signed(headers: &HeaderMap) -> bool {
-        headers.contains_key(SIGNATURE) || headers.contains_key(SIGNATURE_INPUT)
-    }
-
-    /// Judges the signature over the header section, with the keys of [`Self::client_id`].
+    /// Judges the signature over the header section, or, where the content is signed by itself, whether it claims to be.
     ///
     /// # Errors
     /// [`SignatureError`].
@@ -446,31 +476,59 @@ impl AwaitsSignature {
         &self,
         request: RequestView<'_>,
         content: Content,
-        keys: &KeySet,
+        evidence: HeadEvidence<'_>,
         now: UnixTime,
     ) -> Result<HeadSignature, SignatureError> {
-        let unsigned = HeadSignature { signed: None, claimed: None, remember_for: None };
-        let Some(rules) = self.rules() else { return Ok(unsigned) };
+        let Some(rules) = self.rules() else { return Ok(HeadSignature(Head::Unsigned)) };
         let may_lack = rules.presence == Presence::WhenPresent;
-        if may_lack && !Self::is_signed(request.headers) {
-            return Ok(unsigned);
+        let is_claimed = rules.form.is_claimed_by(request.headers);
+        // Of a request without content, there is nothing to sign in these forms.
+        let has_nothing = content == Content::Absent && rules.form.signs_content_alone();
+        if has_nothing || (may_lack && !is_claimed) {
+            return Ok(HeadSignature(Head::Unsigned));
         }
-        let profile = rules.profile(request.headers, content);
-        let signed = match verify::verify(&Message::Request(request), &profile, keys, now) {
-            // It is signed for somebody else.
-            Err(SignatureError::TagMissing { .. }) if may_lack => return Ok(unsigned),
-            signed => signed?,
+        let remember_for = rules.replay.remembers(request.method).then_some((rules.max_age, rules.clock_skew));
+        let head = match &rules.form {
+            Form::Http(_) => {
+                let Some(profile) = rules.profile(request.headers, content) else {
+                    return Err(SignatureError::ContentNotSigned);
+                };
+                let signed = match verify::verify(&Message::Request(request), &profile, evidence.keys, now) {
+                    // It is signed for somebody else.
+                    Err(SignatureError::TagMissing { .. }) if may_lack => return Ok(HeadSignature(Head::Unsigned)),
+                    signed => signed?,
+                };
+                let has_digest = content == Content::Present || signed.covers_digest();
+                let claimed = if has_digest { Some(ClaimedDigest::read(request.headers)?) } else { None };
+                Head::Http { signed, claimed, remember_for }
+            }
+            Form::Seal(form) => {
+                let certificate = evidence
+                    .certificate
+                    .ok_or(SignedBodyError::SenderUnknown { lacks: "a certificate with which it connects" })?;
+                let required = berlin_group::Rules {
+                    max_age: rules.max_age,
+                    clock_skew: rules.clock_skew,
+                    ..berlin_group::Rules::new(form.anchors.as_slice(), &[], evidence.verification)
+                };
+                let sealed = berlin_group::verify(&request, certificate, &required, now)?;
+                let claimed = digest_header::ClaimedDigest::read(request.headers)?;
+                Head::Seal { sealed, claimed, remember_for }
+            }
+            Form::DetachedJws(_) if is_claimed => Head::Content,
+            Form::JwtBody(_) if is_claimed => Head::Content,
+            Form::DetachedJws(_) => return Err(SignedBodyError::Missing { what: X_JWS_SIGNATURE }.into()),
+            Form::JwtBody(_) => {
+                return Err(SignedBodyError::Missing { what: "content of the type application/jwt" }.into());
+            }
         };
-        let has_digest = content == Content::Present || signed.covers_digest();
-        let claimed = if has_digest { Some(ClaimedDigest::read(request.headers)?) } else { None };
-        let remember_for = rules.replay.remembers(request.method).then_some(rules.max_age);
-        Ok(HeadSignature { signed: Some(signed), claimed, remember_for })
+        Ok(HeadSignature(head))
     }
 
     /// Goes on with the content.
     pub fn head_signed(self: Box<Self>, head: HeadSignature) -> AwaitsContent {
-        let Self { rest, shadow, .. } = *self;
-        AwaitsContent { rest, head, shadow }
+        let Self { rest, rules, shadow } = *self;
+        AwaitsContent { rest, head: head.0, rules, shadow }
     }
 
     /// Goes on without a signature that holds, if the route is in shadow.
@@ -488,8 +546,49 @@ impl AwaitsSignature {
 #[derive(Debug)]
 pub struct AwaitsContent {
     rest: Judged,
-    head: HeadSignature,
+    head: Head,
+    rules: Arc<SignatureRules>,
     shadow: Option<InShadow>,
+}
+
+/// What has to be done with the content before it is judged.
+#[must_use]
+pub enum Awaited {
+    /// Nothing; it need not be read.
+    Nothing,
+    /// All of it goes through this, as it is received.
+    Hashed(Hasher),
+    /// All of it is read, at most this many bytes, and verified ([`AwaitsContent::verify`]).
+    Whole(usize),
+}
+
+/// Hashes content while it is read.
+pub enum Hasher {
+    /// For `Content-Digest`.
+    ContentDigest(ContentHasher),
+    /// For `Digest`.
+    Digest(BodyHasher),
+}
+
+impl Hasher {
+    /// Adds the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::ContentDigest(hasher) => hasher.update(bytes),
+            Self::Digest(hasher) => hasher.update(bytes),
+        }
+    }
+}
+
+/// What was found out about the content, as it was [awaited](Awaited).
+#[must_use]
+pub enum ReadContent {
+    /// It was not read.
+    Unread,
+    /// All of it went through this.
+    Hashed(Hasher),
+    /// It was verified, or cannot be.
+    Verified(Result<SignedContent, SignatureError>),
 }
 
 impl AwaitsContent {
@@ -498,36 +597,105 @@ impl AwaitsContent {
         self.rest.route()
     }
 
-    /// Whether the header section has a signature, which need not be.
+    /// What its signature has to be.
+    pub fn rules(&self) -> Option<&RequestRules> {
+        self.rules.request.as_ref()
+    }
+
+    /// The client of the token, whose keys count.
+    pub fn client_id(&self) -> Option<&str> {
+        self.rest.token().and_then(|token| token.claims().text("client_id"))
+    }
+
+    /// Whether it has a signature, which need not be.
     pub const fn is_signed(&self) -> bool {
-        self.head.signed.is_some()
+        !matches!(self.head, Head::Unsigned)
     }
 
-    /// Hashes the content while it is read; `None` if there is nothing to compare, and it need not be read.
-    pub fn hasher(&self) -> Option<ContentHasher> {
-        self.head.claimed.clone().map(ClaimedDigest::hasher)
+    /// What is to be done with the content.
+    pub fn awaits(&self) -> Awaited {
+        match &self.head {
+            Head::Unsigned | Head::Http { claimed: None, .. } => Awaited::Nothing,
+            Head::Http { claimed: Some(claimed), .. } => {
+                Awaited::Hashed(Hasher::ContentDigest(claimed.clone().hasher()))
+            }
+            Head::Seal { claimed, .. } => Awaited::Hashed(Hasher::Digest(claimed.clone().hasher())),
+            Head::Content => {
+                let limit = self.rules().and_then(|rules| rules.form.content_limit());
+                Awaited::Whole(limit.unwrap_or(usize::MAX))
+            }
+        }
     }
 
-    /// Judges the whole content, which went through [`Self::hasher`] as it was received, and has to be forwarded so.
+    /// Verifies content that is signed by itself, with keys of [`Self::client_id`]. It may be tried again with others.
     ///
     /// # Errors
     /// [`SignatureError`].
-    pub fn judge(self, hasher: Option<ContentHasher>) -> Result<Judged, SignatureError> {
-        let Self { rest, head, shadow } = self;
-        let Some(signed) = head.signed else { return Ok(rest) };
-        let verified = match hasher {
-            Some(hasher) => hasher.finish().and_then(|content| signed.with_content(&content)),
-            None => signed.without_content(),
-        };
-        match (verified, shadow) {
-            (Ok(signature), _) => {
-                let until = head.remember_for.map(|seconds| signature.created().plus(seconds));
-                Ok(rest.signed(SignedRequest::new(signature, until)))
+    pub fn verify(
+        &self,
+        signed: Signed<'_>,
+        expected: &Expected<'_>,
+        keys: &KeySet,
+        now: UnixTime,
+    ) -> Result<SignedContent, SignatureError> {
+        let rules = self.rules().ok_or(SignatureError::ContentNotSigned)?;
+        SignedContent::verify(rules, signed, expected, keys, now)
+    }
+
+    /// Judges the whole content, of which this was found out, and which has to be forwarded as it was received, or as
+    /// [`SignedRequest::payload_to_forward`] says.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn judge(self, content: ReadContent) -> Result<Judged, SignatureError> {
+        let Self { rest, head, shadow, .. } = self;
+        let signed = match (head, content) {
+            (Head::Unsigned, _) => return Ok(rest),
+            (Head::Http { signed, remember_for, .. }, content) => http_signed(signed, remember_for, content),
+            (Head::Seal { sealed, remember_for, .. }, ReadContent::Hashed(Hasher::Digest(hasher))) => {
+                let client = rest.token().and_then(|token| token.claims().text("client_id")).unwrap_or_default();
+                sealed_by(client, sealed, remember_for, hasher)
             }
+            (Head::Content, ReadContent::Verified(verified)) => verified.map(SignedContent::into_request),
+            (Head::Seal { .. } | Head::Content, _) => Err(SignatureError::ContentNotSigned),
+        };
+        match (signed, shadow) {
+            (Ok(signed), _) => Ok(rest.signed(signed)),
             (Err(error), None) => Err(error),
             (Err(error), Some(shadow)) => Ok(rest.noting(WouldDeny::by_policy(error.code(), &error, shadow))),
         }
     }
+}
+
+/// The request with a signature of RFC 9421 and this content.
+fn http_signed(
+    signed: SignedFields,
+    remember_for: Option<(u64, u64)>,
+    content: ReadContent,
+) -> Result<SignedRequest, SignatureError> {
+    let signature = match content {
+        ReadContent::Hashed(Hasher::ContentDigest(hasher)) => signed.with_content(&hasher.finish()?)?,
+        ReadContent::Unread => signed.without_content()?,
+        ReadContent::Hashed(Hasher::Digest(_)) | ReadContent::Verified(_) => {
+            return Err(SignatureError::ContentNotSigned);
+        }
+    };
+    let remember = remember_for.map(|times| SignatureUse::of_http(&signature, times));
+    Ok(SignedRequest::new(Verified::Http(signature.into()), remember, Forward::AsIs))
+}
+
+/// The request with a seal and this content.
+fn sealed_by(
+    client: &str,
+    sealed: SealedFields,
+    remember_for: Option<(u64, u64)>,
+    hasher: BodyHasher,
+) -> Result<SignedRequest, SignatureError> {
+    let seal = sealed.with_body(&hasher.finish()?)?;
+    // Without a `Date`, nobody knows how old it is.
+    let date = seal.date().ok_or(SignedBodyError::NotCovered { name: "date" })?;
+    let remember = remember_for.map(|times| SignatureUse::of_seal(client, &seal, date, times));
+    Ok(SignedRequest::new(Verified::Seal(seal.into()), remember, Forward::AsIs))
 }
 
 /// A request whose header section passed every check and whose body is a form. A form could contain a second token, and

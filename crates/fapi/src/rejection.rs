@@ -26,7 +26,7 @@ use crate::sender::SenderError;
 use crate::shadow::WouldDeny;
 use crate::signature::error::SignatureError;
 use crate::signature::profile::Content;
-use crate::signature::rules::ACCEPT_SIGNATURE;
+use crate::signature::rules::{ACCEPT_SIGNATURE, RequestRules};
 use crate::token::{ActiveToken, Named, RefusedToken, TokenError, TokenId};
 
 /// The error of the step that refused a request.
@@ -371,11 +371,19 @@ impl Rejection {
     }
 
     /// The status that the client sees: that of the code, but at an authorization server a proof at fault is no 401 (RFC 9449 §5,
-    /// §8).
+    /// §8), and some ecosystems have another one for signatures.
     pub fn status(&self) -> StatusCode {
         let of_a_proof =
             matches!(self.code().oauth_error(), Some(OAuthError::InvalidDpopProof | OAuthError::UseDpopNonce));
-        if of_a_proof && self.is_at_an_endpoint() { StatusCode::BAD_REQUEST } else { self.code().status() }
+        if of_a_proof && self.is_at_an_endpoint() {
+            return StatusCode::BAD_REQUEST;
+        }
+        self.signature_rules().map_or(self.code().status(), |rules| rules.form.status(self.code()))
+    }
+
+    /// What the route says of signatures of requests.
+    fn signature_rules(&self) -> Option<&RequestRules> {
+        self.seen.route.as_ref()?.policy()?.signature()?.request.as_ref()
     }
 
     /// Whether the request was for an endpoint of an authorization server, whose clients expect its errors and no challenges (RFC
@@ -476,11 +484,11 @@ impl Rejection {
 
     /// Says what signature a request has to have that had none which holds (RFC 9421 §5.1): what is configured, whatever is wrong.
     fn ask_for_signature(&self, headers: &mut HeaderMap, request: Option<&HeaderMap>) {
-        let policy = self.seen.route.as_ref().and_then(|route| route.policy());
-        let rules = policy.and_then(|policy| policy.signature()?.request.as_ref());
-        if let (Cause::Signature(_), StatusCode::UNAUTHORIZED, Some(rules)) = (&self.cause, self.code().status(), rules)
+        if let (Cause::Signature(_), StatusCode::UNAUTHORIZED, Some(rules)) =
+            (&self.cause, self.status(), self.signature_rules())
             && let Some(request) = request
-            && let Ok(value) = HeaderValue::try_from(rules.accept_signature(request, Content::declared_by(request)))
+            && let Some(value) = rules.accept_signature(request, Content::declared_by(request))
+            && let Ok(value) = HeaderValue::try_from(value)
         {
             headers.insert(ACCEPT_SIGNATURE, value);
         }
@@ -491,7 +499,7 @@ impl Rejection {
     /// and only for their scheme.
     fn add_challenge(&self, headers: &mut HeaderMap, metadata: Option<&Document>) {
         let error = self.code().oauth_error();
-        if error.is_none() && self.code().status() != StatusCode::UNAUTHORIZED || self.is_at_an_endpoint() {
+        if error.is_none() && self.status() != StatusCode::UNAUTHORIZED || self.is_at_an_endpoint() {
             return;
         }
         let realm = self.seen.origin.as_deref().map_or("fapi", Origin::as_str);

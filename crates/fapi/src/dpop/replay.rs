@@ -40,6 +40,17 @@ impl ProofId {
         Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
     }
 
+    /// The id of what a client uses once to sign with, in a `form` other than that of RFC 9421, which is that of nothing else.
+    pub(crate) fn of_signed_body(form: &str, client: &str, once: impl AsRef<[u8]>) -> Self {
+        let mut text = b"signed body".to_vec();
+        for part in [form.as_bytes(), client.as_bytes(), once.as_ref()] {
+            text.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            text.extend_from_slice(part);
+        }
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = sha256(&text);
+        Self([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+
     /// An id with these bytes, for tests of replay logs.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)

@@ -2,6 +2,7 @@
 
 use crate::UnixTime;
 use crate::code::Code;
+use crate::signed_body::error::SignedBodyError;
 
 /// Why a signature or a digest is refused; each variant is one check.
 ///
@@ -180,6 +181,9 @@ pub enum SignatureError {
         /// What is wrong.
         what: &'static str,
     },
+    /// What is signed, in another form than that of RFC 9421.
+    #[error(transparent)]
+    Body(#[from] SignedBodyError),
     /// A response is larger than what is kept until it is signed.
     #[error("the response has more than {limit} bytes, which are as many as are kept until they are signed")]
     ResponseTooLarge {
@@ -197,7 +201,12 @@ impl SignatureError {
         matches!(
             self,
             Self::KeyUnknown { .. } | Self::KeyWeak | Self::AlgorithmMismatch { .. } | Self::SignatureInvalid
-        )
+        ) || matches!(self, Self::Body(error) if error.depends_on_keys())
+    }
+
+    /// Whether the client has no key of the name that the signature says.
+    pub const fn is_of_an_unknown_key(&self) -> bool {
+        matches!(self, Self::KeyUnknown { .. } | Self::Body(SignedBodyError::KeyUnknown { .. }))
     }
 
     /// The stable code of a request that is refused for this.
@@ -227,6 +236,7 @@ impl SignatureError {
             Self::SignatureInvalid => Code::SignatureInvalid,
             Self::Replayed => Code::SignatureReplayed,
             Self::BeforeLog { .. } => Code::ReplayLogUnavailable,
+            Self::Body(error) => error.code(),
             Self::ResponseTooLarge { .. } | Self::NotSigned => Code::ResponseNotSigned,
         }
     }

@@ -1,32 +1,57 @@
 //! A request whose signature holds, content included, and whether the signature may have been used before (RFC 9421 §7.2.2).
 
 use super::error::SignatureError;
+use super::form::Forward;
 use super::verify::VerifiedSignature;
 use crate::UnixTime;
 use crate::dpop::{FirstUse, ProofId};
+use crate::signed_body::berlin_group::VerifiedSeal;
+use crate::signed_body::detached::VerifiedDetachedSignature;
+use crate::signed_body::jwt_body::VerifiedBody;
 
 /// A request whose signature holds, its content included.
 #[derive(Debug)]
 pub struct SignedRequest {
-    signature: VerifiedSignature,
-    remember_until: Option<UnixTime>,
+    signature: Verified,
+    remember: Option<SignatureUse>,
+    forward: Forward,
+}
+
+/// The signature of a request, in the form of its route.
+#[derive(Debug)]
+pub enum Verified {
+    /// In the fields of RFC 9421.
+    Http(Box<VerifiedSignature>),
+    /// In `x-jws-signature`.
+    DetachedJws(Box<VerifiedDetachedSignature>),
+    /// Around the content.
+    JwtBody(Box<VerifiedBody>),
+    /// By a seal.
+    Seal(Box<VerifiedSeal>),
 }
 
 impl SignedRequest {
-    /// The request with this signature, which counts once until then if it has to be remembered.
-    pub(crate) const fn new(signature: VerifiedSignature, remember_until: Option<UnixTime>) -> Self {
-        Self { signature, remember_until }
+    /// The request with this signature, which counts once if it has to be remembered.
+    pub(crate) const fn new(signature: Verified, remember: Option<SignatureUse>, forward: Forward) -> Self {
+        Self { signature, remember, forward }
     }
 
     /// Its signature.
-    pub const fn signature(&self) -> &VerifiedSignature {
+    pub const fn signature(&self) -> &Verified {
         &self.signature
     }
 
+    /// The content that the upstream gets in place of the signed one, as its signer wrote it: JSON. `None` if it gets what came.
+    pub fn payload_to_forward(&self) -> Option<&str> {
+        match (&self.signature, self.forward) {
+            (Verified::JwtBody(body), Forward::Payload) => Some(body.payload_text()),
+            (Verified::Http(_) | Verified::DetachedJws(_) | Verified::JwtBody(_) | Verified::Seal(_), _) => None,
+        }
+    }
+
     /// What of it has to be remembered, if anything.
-    pub fn to_remember(&self) -> Option<SignatureUse> {
-        let id = ProofId::of_signature(self.signature.signature_hash());
-        Some(SignatureUse { id, created: self.signature.created(), until: self.remember_until? })
+    pub const fn to_remember(&self) -> Option<SignatureUse> {
+        self.remember
     }
 
     /// Notes that it is the first with its signature.
@@ -34,10 +59,10 @@ impl SignedRequest {
     /// # Errors
     /// [`SignatureError::Replayed`] if `first_use` is not about it.
     pub(crate) fn with_first_use(mut self, first_use: &FirstUse) -> Result<Self, SignatureError> {
-        if self.to_remember().is_some_and(|used| !first_use.is_of(used.id)) {
+        if self.remember.is_some_and(|used| !first_use.is_of(used.id)) {
             return Err(SignatureError::Replayed);
         }
-        self.remember_until = None;
+        self.remember = None;
         Ok(self)
     }
 }
@@ -45,20 +70,43 @@ impl SignedRequest {
 /// A signature that is about to be used.
 #[derive(Clone, Copy, Debug)]
 pub struct SignatureUse {
-    id: ProofId,
-    created: UnixTime,
-    until: UnixTime,
+    /// What a log knows it by.
+    pub(crate) id: ProofId,
+    pub(crate) created: UnixTime,
+    /// Seconds that `created` may be ahead.
+    pub(crate) ahead: u64,
+    /// The last second at which any request could be accepted with it.
+    pub(crate) good_until: UnixTime,
+    /// How long it is remembered; not less than it is good.
+    pub(crate) forget_after: UnixTime,
 }
 
 impl SignatureUse {
+    /// The use of a signature of RFC 9421 that is accepted for so many seconds, by clocks that may be `ahead`.
+    pub(crate) fn of_http(signature: &VerifiedSignature, (max_age, ahead): (u64, u64)) -> Self {
+        let id = ProofId::of_signature(signature.signature_hash());
+        Self::of_time(id, signature.created(), max_age, ahead)
+    }
+
+    /// The use of a seal of this client and this `date`. What is remembered is what is signed, the `X-Request-ID` among it.
+    pub(crate) fn of_seal(client: &str, seal: &VerifiedSeal, date: UnixTime, (max_age, ahead): (u64, u64)) -> Self {
+        Self::of_time(ProofId::of_signed_body("seal", client, seal.signing_string_hash()), date, max_age, ahead)
+    }
+
+    /// The use of something that is remembered for as long as it is good.
+    pub(crate) fn of_time(id: ProofId, created: UnixTime, max_age: u64, ahead: u64) -> Self {
+        let until = created.plus(max_age);
+        Self { id, created, ahead, good_until: until, forget_after: until }
+    }
+
     /// What a log knows it by.
     pub const fn id(&self) -> ProofId {
         self.id
     }
 
-    /// The last second at which any request could be accepted with it.
+    /// The last second at which anything that uses it again is noticed.
     pub const fn forget_after(&self) -> UnixTime {
-        self.until
+        self.forget_after
     }
 
     /// Checks that it has not become too old meanwhile.
@@ -66,15 +114,16 @@ impl SignatureUse {
     /// # Errors
     /// [`SignatureError::Stale`].
     pub fn check_still_fresh(&self, now: UnixTime) -> Result<(), SignatureError> {
-        if now > self.until { Err(SignatureError::Stale { at: self.created, now }) } else { Ok(()) }
+        if now > self.good_until { Err(SignatureError::Stale { at: self.created, now }) } else { Ok(()) }
     }
 
-    /// Checks that it cannot have been used before the log knows every use, which is `since` then.
+    /// Checks that it cannot have been used before the log `began`, which knows every use since then. What is signed anew with a
+    /// `jti` of before that is not noticed.
     ///
     /// # Errors
     /// [`SignatureError::BeforeLog`]: the log's fault, and none of the client, who makes another one for the next request.
-    pub fn check_still_known(&self, since: UnixTime) -> Result<(), SignatureError> {
-        let at = self.created;
+    pub fn check_still_known(&self, began: UnixTime) -> Result<(), SignatureError> {
+        let (at, since) = (self.created, began.plus(self.ahead));
         if at > since { Ok(()) } else { Err(SignatureError::BeforeLog { at, since }) }
     }
 }

@@ -16,6 +16,7 @@ use crate::UnixTime;
 use crate::jose::thumbprint::CertificateThumbprint;
 use crate::path_validation::{self, Anchor, Verification};
 use crate::peer::ClientCertificate;
+use crate::sha256;
 use crate::signature::message::RequestView;
 use crate::text::sole_value;
 
@@ -73,7 +74,7 @@ pub fn verify(
     let der = seal_certificate::der(headers)?;
     let certificate = SealCertificate::read(&der)?;
     check_covered(&signature.covered, headers, rules.date)?;
-    check_date(headers, rules, now)?;
+    let date = check_date(headers, rules, now)?;
     let signing_string = signature.signing_string(request)?;
     certificate.check_named_by(signature.key_id)?;
     certificate.check_for_seals()?;
@@ -88,6 +89,8 @@ pub fn verify(
             thumbprint: CertificateThumbprint::of_der(&der),
             organization,
             covered: signature.covered,
+            date,
+            signing_string_hash: sha256(&signing_string),
         },
         digest: FieldHash::of(headers),
     })
@@ -108,9 +111,9 @@ fn check_covered(covered: &[Box<str>], headers: &HeaderMap, date: DateRule) -> R
 }
 
 /// Whether the `Date`, if there is one, is of now. One that is required and absent is noticed as something that is covered.
-fn check_date(headers: &HeaderMap, rules: &Rules<'_>, now: UnixTime) -> Result<(), SignedBodyError> {
+fn check_date(headers: &HeaderMap, rules: &Rules<'_>, now: UnixTime) -> Result<Option<UnixTime>, SignedBodyError> {
     if !headers.contains_key(DATE) {
-        return Ok(());
+        return Ok(None);
     }
     let date = sole_value(headers, DATE).and_then(|value| parse_http_date(value.to_str().ok()?).ok());
     let seconds = date.and_then(|date| date.duration_since(std::time::UNIX_EPOCH).ok()).map(|time| time.as_secs());
@@ -119,7 +122,7 @@ fn check_date(headers: &HeaderMap, rules: &Rules<'_>, now: UnixTime) -> Result<(
     if at > now.plus(rules.clock_skew) || now > at.plus(rules.max_age) {
         return Err(SignedBodyError::Stale { at, now });
     }
-    Ok(())
+    Ok(Some(at))
 }
 
 const DATE_NAME: &str = "date";
@@ -153,6 +156,8 @@ pub struct VerifiedSeal {
     thumbprint: CertificateThumbprint,
     organization: Box<str>,
     covered: Vec<Box<str>>,
+    date: Option<UnixTime>,
+    signing_string_hash: [u8; 32],
 }
 
 impl VerifiedSeal {
@@ -174,6 +179,17 @@ impl VerifiedSeal {
     /// The names of what is covered, in lower case and in the order of the signature.
     pub fn covered(&self) -> &[Box<str>] {
         &self.covered
+    }
+
+    /// When the request was made, as its `Date` says.
+    pub const fn date(&self) -> Option<UnixTime> {
+        self.date
+    }
+
+    /// The SHA-256 of what is signed, the `X-Request-ID` among it: of one text there may be many signatures, and with ECDSA
+    /// anybody can make a second one of the first.
+    pub const fn signing_string_hash(&self) -> &[u8; 32] {
+        &self.signing_string_hash
     }
 }
 

@@ -21,6 +21,7 @@ pub const DIGEST: &str = "digest";
 pub const MAX_FIELD_BYTES: usize = 1024;
 
 /// The digests that a message claims; not yet compared with its body.
+#[derive(Clone)]
 pub struct ClaimedDigest {
     digests: Vec<(DigestAlgorithm, Vec<u8>)>,
     field: FieldHash,

@@ -99,6 +99,12 @@ pub enum SignedBodyError {
         /// The client's own.
         expected: Box<str>,
     },
+    /// Nobody knows by which name the client signs.
+    #[error("the client lacks {lacks}, so that nobody knows who has to have signed")]
+    SenderUnknown {
+        /// What is not known of it.
+        lacks: &'static str,
+    },
     /// Meant for another endpoint.
     #[error("aud is {found}, expected one of {expected}")]
     AudienceMismatch {
@@ -226,6 +232,7 @@ impl SignedBodyError {
             | Self::ClaimMissing { .. }
             | Self::ClaimMalformed { .. }
             | Self::IssuerMismatch { .. }
+            | Self::SenderUnknown { .. }
             | Self::AudienceMismatch { .. }
             | Self::TrustAnchorUnknown { .. } => Code::SignatureClaimRefused,
             Self::AlgorithmRefused { .. } | Self::KeyWeak => Code::SignatureAlgorithmRefused,

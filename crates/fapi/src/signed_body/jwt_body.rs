@@ -121,10 +121,10 @@ pub fn verify(body: &[u8], rules: &Rules<'_>, keys: &KeySet, now: UnixTime) -> R
     check_issuer(&claims, rules)?;
     check_audience(&claims, rules)?;
     let jti = jti(&claims, rules.jti)?.into();
-    let issued_at = check_times(&claims, rules, now)?;
+    let (issued_at, expires) = check_times(&claims, rules, now)?;
     let (payload, payload_text) = payload(claims, text, rules.payload)?;
     let issuer = rules.issuer.into();
-    Ok(VerifiedBody { issuer, jti, issued_at, key_id, payload, payload_text, jwt: text.into() })
+    Ok(VerifiedBody { issuer, jti, issued_at, expires, key_id, payload, payload_text, jwt: text.into() })
 }
 
 /// BR-11, BR-13: the type, no key that the sender brings along, and one of the algorithms.
@@ -194,8 +194,12 @@ fn is_uuid_v4(text: &str) -> bool {
     uuid.is_some_and(|uuid| uuid.get_version_num() == 4 && uuid.get_variant() == Variant::RFC4122)
 }
 
-/// Whether the body is of now; returns `iat`.
-fn check_times(claims: &Map<String, Value>, rules: &Rules<'_>, now: UnixTime) -> Result<UnixTime, SignedBodyError> {
+/// Whether the body is of now; returns `iat` and `exp`.
+fn check_times(
+    claims: &Map<String, Value>,
+    rules: &Rules<'_>,
+    now: UnixTime,
+) -> Result<(UnixTime, Option<UnixTime>), SignedBodyError> {
     let issued_at = time(claims, "iat", f64::floor)?.ok_or(SignedBodyError::ClaimMissing { claim: "iat" })?;
     if issued_at > now.plus(rules.window) || now > issued_at.plus(rules.window) {
         return Err(SignedBodyError::Stale { at: issued_at, now });
@@ -212,7 +216,7 @@ fn check_times(claims: &Map<String, Value>, rules: &Rules<'_>, now: UnixTime) ->
     }
     match expires.filter(|at| at.plus(CLOCK_SKEW) <= now) {
         Some(at) => Err(SignedBodyError::Expired { at, now }),
-        None => Ok(issued_at),
+        None => Ok((issued_at, expires)),
     }
 }
 
@@ -256,6 +260,7 @@ pub struct VerifiedBody {
     issuer: Box<str>,
     jti: Box<str>,
     issued_at: UnixTime,
+    expires: Option<UnixTime>,
     key_id: Box<str>,
     payload: Value,
     payload_text: Box<str>,
@@ -276,6 +281,11 @@ impl VerifiedBody {
     /// When it was made.
     pub const fn issued_at(&self) -> UnixTime {
         self.issued_at
+    }
+
+    /// Its `exp`, if it has one.
+    pub const fn expires(&self) -> Option<UnixTime> {
+        self.expires
     }
 
     /// The name of the key that made it.

@@ -16,6 +16,7 @@ pub mod berlin_group;
 mod cavage;
 pub mod detached;
 pub mod digest_header;
+pub mod directory;
 pub mod error;
 pub mod jwt_body;
 mod seal_certificate;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::super::certificate::{CertificateSubject, SelfSigned};
 use super::super::redirect_uri::RedirectUri;
 use crate::jose::keys::{Algorithm, KeySet};
+use crate::signed_body::directory::DirectoryName;
 
 /// How many redirect URIs and grant types a client may have, of each.
 pub const MAX_ENTRIES: usize = 100;
@@ -22,6 +23,7 @@ pub(in super::super) struct ClientMetadata {
     pub(super) dpop_bound: bool,
     pub(super) certificate_bound: bool,
     pub(super) signed_requests: bool,
+    pub(super) name: DirectoryName,
 }
 
 /// How a client authenticates (FAPI 2.0 §5.3.2.1 (6)); other methods cannot be represented.

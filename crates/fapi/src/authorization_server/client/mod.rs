@@ -15,6 +15,7 @@ use crate::jose::json::parse_object;
 use crate::jose::keys::Algorithm;
 use crate::jose::thumbprint::CertificateThumbprint;
 use crate::peer::Peer;
+use crate::signed_body::directory::DirectoryName;
 
 /// The longest document, in bytes.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -122,6 +123,11 @@ impl RegisteredClient {
     /// Whether all its authorization requests are signed request objects (RFC 9101 §10.5).
     pub const fn require_signed_request_object(&self) -> bool {
         self.metadata.signed_requests
+    }
+
+    /// How the directory of an ecosystem names it.
+    pub const fn directory_name(&self) -> &DirectoryName {
+        &self.metadata.name
     }
 
     /// Authenticates the client by the certificate of a request (RFC 8705 §2): it is valid now, and has a verified chain and the

@@ -11,6 +11,7 @@ use super::metadata::{
 };
 use crate::jose::keys::{Algorithm, KeySet, KeySetError, VerifyingKey};
 use crate::sha256;
+use crate::signed_body::directory::{DirectoryName, NotAName};
 use crate::text::shown_value;
 
 /// Reads members, and collects what is wrong with them.
@@ -45,6 +46,7 @@ impl<'d> Reader<'d> {
         let response_algorithm = self.algorithm("authorization_signed_response_alg");
         let dpop_bound = self.flag(DPOP_BOUND);
         let certificate_bound = self.flag(CERTIFICATE_BOUND);
+        let name = self.directory_name();
         Some(ClientMetadata {
             authentication: authentication?,
             redirect_uris,
@@ -56,6 +58,7 @@ impl<'d> Reader<'d> {
             dpop_bound,
             certificate_bound,
             signed_requests,
+            name,
         })
     }
 
@@ -209,7 +212,16 @@ impl<'d> Reader<'d> {
             dpop_bound: false,
             certificate_bound: false,
             signed_requests: false,
+            name: self.directory_name(),
         }
+    }
+
+    /// How the directory of an ecosystem names it.
+    fn directory_name(&mut self) -> DirectoryName {
+        DirectoryName::read(self.members).unwrap_or_else(|NotAName { member }| {
+            self.kind(member, "a text");
+            DirectoryName::default()
+        })
     }
 
     fn keys(&mut self, authentication: Option<&Authentication>, signed_requests: bool) -> Keys {

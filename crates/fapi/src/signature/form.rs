@@ -1,0 +1,214 @@
+//! In which form a request is signed: by the fields of RFC 9421, or in one of those that ecosystems use instead.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, StatusCode};
+
+use super::component::Component;
+use crate::code::Code;
+use crate::path_validation::Anchor;
+use crate::sha256;
+use crate::signed_body::{detached, jwt_body};
+use crate::text::{is_media_type, sole_value};
+
+/// In which form a request is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// By the fields of RFC 9421.
+    Http(HttpRules),
+    /// By `x-jws-signature`, over its body (UK Open Banking).
+    DetachedJws(DetachedJwsRules),
+    /// By a body that is a signed JWT (Open Finance Brazil, UAE and KSA).
+    JwtBody(JwtBodyRules),
+    /// By a seal, whose certificate comes with it (Berlin Group).
+    Seal(SealRules),
+}
+
+/// What a signature of RFC 9421 has to cover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRules {
+    /// What it has to cover in any case.
+    pub covers: Covers,
+    /// Identifiers that it has to cover beside.
+    pub components: Vec<Component>,
+    /// The `tag` that it has to have; without one, any signature counts.
+    pub tag: Option<Box<str>>,
+}
+
+/// What a signature has to cover, beside what the configuration adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Covers {
+    /// What FAPI 2.0 HTTP Signatures says.
+    Fapi2,
+    /// The digest of the content, if there is some, and nothing else.
+    Content,
+}
+
+/// What an `x-jws-signature` has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DetachedJwsRules {
+    /// The domains of the trust anchors at which keys may be registered.
+    pub trust_anchors: Vec<Box<str>>,
+}
+
+/// What a body that is a signed JWT has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JwtBodyRules {
+    /// Whose rules these are.
+    pub ecosystem: Ecosystem,
+    /// What the upstream gets of it.
+    pub forward: Forward,
+}
+
+/// Who has bodies that are signed JWTs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ecosystem {
+    /// Open Finance Brazil.
+    Brazil,
+    /// The UAE and KSA.
+    Gulf,
+}
+
+/// What the upstream gets of a body that is a signed JWT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// The JWT.
+    AsIs,
+    /// The payload alone, as its signer wrote it.
+    Payload,
+}
+
+/// What the certificate of a seal has to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealRules {
+    /// The authorities that issue such certificates.
+    pub anchors: SealAnchors,
+}
+
+/// The authorities that issue certificates for seals.
+#[derive(Clone)]
+pub struct SealAnchors {
+    anchors: Arc<[Anchor]>,
+    fingerprint: [u8; 32],
+}
+
+impl SealAnchors {
+    /// Collects anchors, each with the DER of its certificate, by which the sets of two configurations are compared.
+    pub fn new<'c>(anchors: impl IntoIterator<Item = (Anchor, &'c [u8])>) -> Self {
+        let (anchors, hashes): (Vec<Anchor>, Vec<[u8; 32]>) =
+            anchors.into_iter().map(|(anchor, certificate)| (anchor, sha256(certificate))).unzip();
+        Self { anchors: anchors.into(), fingerprint: sha256(hashes.as_flattened()) }
+    }
+
+    /// All of them.
+    pub fn as_slice(&self) -> &[Anchor] {
+        &self.anchors
+    }
+}
+
+impl PartialEq for SealAnchors {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+}
+
+impl Eq for SealAnchors {}
+
+/// Says how many there are.
+impl fmt::Debug for SealAnchors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealAnchors({})", self.anchors.len())
+    }
+}
+
+impl Form {
+    /// Whether a request says that it is signed in this form. Without that, no keys are needed.
+    pub fn is_claimed_by(&self, headers: &HeaderMap) -> bool {
+        let has = |name: &str| headers.contains_key(name);
+        match self {
+            Self::Http(_) => has("signature") || has("signature-input"),
+            Self::DetachedJws(_) => has(detached::X_JWS_SIGNATURE),
+            Self::JwtBody(_) => sole_value(headers, CONTENT_TYPE).is_some_and(is_jwt),
+            Self::Seal(_) => has("signature") || has("tpp-signature-certificate"),
+        }
+    }
+
+    /// Whether it is over the content and nothing else.
+    pub const fn signs_content_alone(&self) -> bool {
+        matches!(self, Self::DetachedJws(_) | Self::JwtBody(_))
+    }
+
+    /// The most bytes of content that are read for it; `None` if the route alone limits that.
+    pub const fn content_limit(&self) -> Option<usize> {
+        match self {
+            Self::DetachedJws(_) => Some(detached::MAX_BODY_BYTES),
+            Self::JwtBody(_) => Some(jwt_body::MAX_BYTES),
+            Self::Http(_) | Self::Seal(_) => None,
+        }
+    }
+
+    /// The status of a refusal with this code, where the ecosystem has another one than the code.
+    pub fn status(&self, code: Code) -> StatusCode {
+        let is_about_signatures = (Code::SignatureMissing..=Code::DigestMismatch).contains(&code);
+        match self {
+            // BR-12: a `jti` that comes again is refused with 403.
+            Self::JwtBody(JwtBodyRules { ecosystem: Ecosystem::Brazil, .. }) if code == Code::SignatureReplayed => {
+                StatusCode::FORBIDDEN
+            }
+            // UK-09, BR-14, UAE-03.
+            Self::DetachedJws(_) | Self::JwtBody(_) if is_about_signatures => StatusCode::BAD_REQUEST,
+            Self::Http(_) | Self::DetachedJws(_) | Self::JwtBody(_) | Self::Seal(_) => code.status(),
+        }
+    }
+}
+
+/// Whether this is the media type of a JWT (RFC 7519 §10.3.1).
+pub fn is_jwt(content_type: &http::HeaderValue) -> bool {
+    is_media_type(content_type, "application/jwt")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn jwt_body(ecosystem: Ecosystem) -> Form {
+        Form::JwtBody(JwtBodyRules { ecosystem, forward: Forward::AsIs })
+    }
+
+    #[test]
+    fn the_ecosystem_decides_the_status_of_what_is_about_signatures() {
+        let detached = Form::DetachedJws(DetachedJwsRules { trust_anchors: Vec::new() });
+        let seal = Form::Seal(SealRules { anchors: SealAnchors::new([]) });
+        for (form, missing, replayed) in [
+            (detached, 400, 400),
+            (jwt_body(Ecosystem::Brazil), 400, 403),
+            (jwt_body(Ecosystem::Gulf), 400, 400),
+            (seal, 401, 401),
+        ] {
+            assert_eq!(form.status(Code::SignatureMissing), missing, "{form:?}");
+            assert_eq!(form.status(Code::DigestMismatch), missing, "{form:?}");
+            assert_eq!(form.status(Code::SignatureReplayed), replayed, "{form:?}");
+            assert_eq!(form.status(Code::ScopeInsufficient), 403, "control: {form:?}");
+            assert_eq!(form.status(Code::TokenExpired), 401, "control: {form:?}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_a_jwt_if_its_one_content_type_says_so() {
+        let claimed = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_TYPE, HeaderValue::from_static(value));
+            }
+            jwt_body(Ecosystem::Brazil).is_claimed_by(&headers)
+        };
+        assert!(claimed(&["application/jwt"]) && claimed(&["Application/JWT; charset=utf-8"]));
+        for other in [&[][..], &["application/json"], &["application/jwt+json"], &["application/jwt", "text/plain"]] {
+            assert!(!claimed(other), "{other:?}");
+        }
+    }
+}
