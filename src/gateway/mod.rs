@@ -19,7 +19,8 @@ use fapi::error_format::ErrorFormat;
 use fapi::headers::{InteractionId, StripList, TraceContext};
 use fapi::message::{self, Facts};
 use fapi::metadata::{Document, Found, Metadata};
-use fapi::peer::Peer;
+use fapi::path_validation::Verification;
+use fapi::peer::{ClientCertificate, Peer};
 use fapi::permit::{Admission, Authorized, Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Seen};
 use fapi::route::{Origins, PathCharacters, Routes, Target};
@@ -28,7 +29,7 @@ use fapi::token::{self, ActiveToken, TokenError, TokenHash};
 use http::request::Parts;
 
 use self::endpoint::without_nonce;
-pub use self::signature::{HeadJudged, request_view};
+pub use self::signature::{HeadJudged, WholeContent, request_view};
 use crate::authorization_server::AuthorizationServers;
 use crate::issuer::Issuers;
 use crate::issuer::introspection::Asker;
@@ -67,6 +68,8 @@ pub struct Gateway {
     pub authorization_servers: AuthorizationServers,
     /// The keys of clients that sign requests.
     pub client_keys: ClientKeySets,
+    /// What verifies the signatures of certificates that come with requests.
+    pub certificate_signatures: Box<dyn Verification + Send + Sync>,
 }
 
 impl Gateway {
@@ -336,11 +339,15 @@ pub struct Client<'a> {
     pub address: Option<IpAddr>,
 }
 
-impl Client<'_> {
+impl<'a> Client<'a> {
+    /// Its certificate, if an authority vouches for what is in it.
+    fn trusted_certificate(&self) -> Option<&'a ClientCertificate> {
+        self.peer.certificate().filter(|_| self.verified_chain)
+    }
+
     /// Who it is among those who wait for an issuer.
     fn asker(&self, evidence: &SenderEvidence<'_>) -> Asker {
-        let certificate = self.peer.certificate().filter(|_| self.verified_chain);
-        match (certificate, self.address, evidence.proof_key()) {
+        match (self.trusted_certificate(), self.address, evidence.proof_key()) {
             (Some(certificate), _, _) => Asker::Certificate(*certificate.thumbprint().as_bytes()),
             (None, Some(address), _) => Asker::at(address),
             (None, None, Some(key)) => Asker::Key(*key.as_bytes()),

@@ -2,15 +2,19 @@
 
 use fapi::UnixTime;
 use fapi::jose::keys::KeySet;
-use fapi::permit::{Authorized, AwaitsContent, AwaitsSignature, HeadSignature, Judged};
+use fapi::permit::{Authorized, AwaitsContent, AwaitsSignature, HeadEvidence, Judged};
 use fapi::rejection::{Cause, Unavailable};
 use fapi::route::Origin;
 use fapi::signature::error::SignatureError;
+use fapi::signature::form::Form;
 use fapi::signature::message::{ExternalUri, RequestView};
 use fapi::signature::profile::Content;
+use fapi::signature::signed_content::{Expected, Signed, SignedContent};
+use fapi::signed_body::directory::DirectoryName;
+use http::HeaderMap;
 use http::request::Parts;
 
-use super::Gateway;
+use super::{Client, Gateway};
 use crate::replay::UsedOnce;
 use crate::signatures::{NoKeys, UsedSignature};
 
@@ -24,6 +28,17 @@ pub enum HeadJudged {
     Unsigned(Box<Judged>),
 }
 
+/// The content of a request that is signed by itself.
+#[derive(Clone, Copy)]
+pub struct WholeContent<'c> {
+    /// Its request.
+    pub request: &'c Parts,
+    /// The origin that this was sent to.
+    pub origin: &'c Origin,
+    /// All of it, as received.
+    pub body: &'c [u8],
+}
+
 impl Gateway {
     /// Judges the signature over the header section of a request, with the keys of the token's client. `origin` is the one that it
     /// was sent to, and `content` says whether it has some.
@@ -33,14 +48,25 @@ impl Gateway {
     pub async fn verify_signature(
         &self,
         waiting: Box<AwaitsSignature>,
-        request: &Parts,
-        origin: &Origin,
+        (request, origin): (&Parts, &Origin),
         content: Content,
+        client: Client<'_>,
         now: UnixTime,
     ) -> Result<HeadJudged, Cause> {
         let path = [origin.prefix(), request.uri.path()].concat();
         let view = request_view(request, origin, &path);
-        let head = match self.head_signature(&waiting, view, content, now).await {
+        let verification = &*self.certificate_signatures;
+        let judge = |keys: &KeySet| {
+            let evidence = HeadEvidence { keys, certificate: client.trusted_certificate(), verification };
+            waiting.verify(view, content, evidence, now)
+        };
+        let set =
+            waiting.rules().filter(|rules| needs_keys(&rules.form, &request.headers)).and_then(|rules| rules.keys);
+        let head = match set {
+            Some(set) => self.with_keys(set, waiting.client_id(), |keys, _| judge(keys)).await,
+            None => judge(&KeySet::default()).map_err(Cause::from),
+        };
+        let head = match head {
             Ok(head) => head,
             Err(Cause::Signature(error)) => return Ok(HeadJudged::Unsigned(waiting.pass_unsigned(error)?.into())),
             Err(other) => return Err(other),
@@ -48,34 +74,62 @@ impl Gateway {
         Ok(HeadJudged::Content(waiting.head_signed(head).into()))
     }
 
-    async fn head_signature(
+    /// Verifies content that is signed by itself, with the keys of the token's client.
+    ///
+    /// # Errors
+    /// [`Unavailable::ClientKeys`] while the keys of the client cannot be read. That it does not hold is no error here.
+    pub async fn verify_content(
         &self,
-        waiting: &AwaitsSignature,
-        view: RequestView<'_>,
-        content: Content,
+        waiting: &AwaitsContent,
+        content: WholeContent<'_>,
+        client: Client<'_>,
         now: UnixTime,
-    ) -> Result<HeadSignature, Cause> {
+    ) -> Result<Result<SignedContent, SignatureError>, Cause> {
+        let WholeContent { request, origin, body } = content;
+        let endpoint = [origin.as_str(), request.uri.path()].concat();
+        let signed = Signed { headers: &request.headers, body, method: &request.method };
+        let set = waiting.rules().and_then(|rules| rules.keys).unwrap_or(usize::MAX);
+        let client_id = waiting.client_id();
+        let verified = self.with_keys(set, client_id, |keys, name| {
+            let expected = Expected {
+                client_id: client_id.unwrap_or_default(),
+                name,
+                certificate: client.trusted_certificate(),
+                endpoint: &endpoint,
+                origin: origin.as_str(),
+            };
+            waiting.verify(signed, &expected, keys, now)
+        });
+        match verified.await {
+            Ok(signed) => Ok(Ok(signed)),
+            Err(Cause::Signature(error)) => Ok(Err(error)),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Judges with the keys of a client, and once more with those that it has published since.
+    async fn with_keys<T>(
+        &self,
+        set: usize,
+        client_id: Option<&str>,
+        judge: impl Fn(&KeySet, &DirectoryName) -> Result<T, SignatureError>,
+    ) -> Result<T, Cause> {
         let none = KeySet::default();
-        let Some(rules) = waiting.rules().filter(|_| AwaitsSignature::is_signed(view.headers)) else {
-            return Ok(waiting.verify(view, content, &none, now)?);
-        };
-        let known = match self.client_keys.of(rules.keys, waiting.client_id()).await {
+        let known = match self.client_keys.of(set, client_id).await {
             Ok(known) => known,
             Err(NoKeys::Unknown(error)) => return Err(error.into()),
             Err(NoKeys::Unavailable(unavailable)) => return Err(unavailable.into()),
         };
-        match waiting.verify(view, content, known.keys().unwrap_or(&none), now) {
+        match judge(known.keys().unwrap_or(&none), known.name()) {
             Err(error) if error.depends_on_keys() => {
                 let again = match known.again().await {
                     Ok(again) => again,
                     // The signature may be good: the client can try again.
-                    Err(unavailable) if matches!(error, SignatureError::KeyUnknown { .. }) => {
-                        return Err(unavailable.into());
-                    }
+                    Err(unavailable) if error.is_of_an_unknown_key() => return Err(unavailable.into()),
                     Err(_) => None,
                 };
                 let again = again.ok_or(error)?;
-                Ok(waiting.verify(view, content, again.keys().unwrap_or(&none), now)?)
+                Ok(judge(again.keys().unwrap_or(&none), again.name())?)
             }
             judged => Ok(judged?),
         }
@@ -91,7 +145,7 @@ impl Gateway {
                 let route = &authorized.route().name;
                 let recording = self.replay.first_use(&recorded, self.shared_replay.as_deref(), route, now).await;
                 recording.and_then(|(first_use, began)| {
-                    used.check_still_known(began.plus(self.freshness.clock_skew))?;
+                    used.check_still_known(began)?;
                     Ok(first_use)
                 })
             }
@@ -105,6 +159,14 @@ impl Gateway {
             }
             Err(cause) => Err(cause),
         }
+    }
+}
+
+/// Whether the header section of a request is judged by keys.
+fn needs_keys(form: &Form, headers: &HeaderMap) -> bool {
+    match form {
+        Form::Http(_) => form.is_claimed_by(headers),
+        Form::DetachedJws(_) | Form::JwtBody(_) | Form::Seal(_) => false,
     }
 }
 

@@ -175,7 +175,7 @@ impl Context {
         if let Some((_, endpoint)) = route.endpoint() {
             return endpoint.holds_answers().then_some(Held::Endpoint(endpoint));
         }
-        let signed = response_rules(route).map(Held::Signed);
+        let signed = response_rules(route).map(|rules| Held::Signed(rules.content_bytes));
         signed.or_else(|| (!self.body.is_empty()).then_some(Held::Upload))
     }
 

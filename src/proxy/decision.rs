@@ -9,9 +9,8 @@ use fapi::headers;
 use fapi::message::{self, ExchangeError, Facts, MessageError};
 use fapi::metadata::Document;
 use fapi::peer::{NoCertificate, Peer};
-use fapi::permit::{Judged, Permit};
+use fapi::permit::{Hasher, Judged, Permit};
 use fapi::rejection::{Cause, Rejection, ResponseContext, Seen, Unavailable};
-use fapi::signature::digest::ContentHasher;
 use http::{HeaderMap, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -125,7 +124,9 @@ impl Proxy {
         let mut body = None;
         let judged = match judged.without_signature() {
             Ok(judged) => judged,
-            Err(waiting) => Box::pin(self.judge_signature(session, context, waiting, seen, &mut body)).await?,
+            Err(waiting) => {
+                Box::pin(self.judge_signature(session, context, (waiting, address), seen, &mut body)).await?
+            }
         };
         let authorized = match judged {
             Judged::Authorized(authorized) => authorized,
@@ -179,7 +180,11 @@ impl Proxy {
         if let Some(body) = body.filter(|body| body.len() > BUFFER || signs_responses(authorized.route())) {
             context.body = body.into();
         }
-        context.generation.gateway.redeem(authorized, taken, self.clock.unix_time()).await
+        let permit = context.generation.gateway.redeem(authorized, taken, self.clock.unix_time()).await?;
+        if let Some(payload) = permit.signed().and_then(|signed| signed.payload_to_forward()) {
+            context.body = Bytes::copy_from_slice(payload.as_bytes());
+        }
+        Ok(permit)
     }
 
     /// Writes the response to a refused request, and reads on if its body has not ended.
@@ -208,8 +213,7 @@ impl Proxy {
         context.answering = self.exchanges.answer(context.generation.limits.exchanges);
         let body = if context.answering.is_some() { body } else { String::new() };
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
-        let body = Bytes::from(body);
-        self.sign_refusal(session, context, &mut head, &body).await?;
+        let body = self.sign_refusal(session, context, &mut head, Bytes::from(body)).await;
         self.answer_with(session, context, head, body, framing).await?;
         Ok(status)
     }
@@ -346,7 +350,7 @@ pub(super) async fn wait_for_body(
     context: &mut Context,
     limits: &ExchangeLimits,
     limit: usize,
-    hasher: Option<&mut ContentHasher>,
+    hasher: Option<&mut Hasher>,
 ) -> Result<Vec<u8>, ExchangeError> {
     context.body_was_read = true;
     let began = Moment::now();

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use fapi::authorization_server::{AnswerError, Endpoint};
+use fapi::permit::Permit;
 use fapi::rejection::{Cause, Unavailable};
 use fapi::signature::error::SignatureError;
-use fapi::signature::rules::ResponseRules;
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::client::HttpSession;
@@ -32,8 +32,8 @@ use super::unread::{self, Framing};
 pub(super) enum Held {
     /// The answer of this endpoint is judged as a whole.
     Endpoint(Endpoint),
-    /// The response is signed as a whole.
-    Signed(ResponseRules),
+    /// The response is signed as a whole, if it has at most so many bytes of content.
+    Signed(usize),
     /// The request is larger than what Pingora keeps. Its response is passed on as it comes.
     Upload,
 }
@@ -43,7 +43,7 @@ impl Held {
     const fn largest_answer(self) -> Option<usize> {
         match self {
             Self::Endpoint(_) => Some(LARGEST_ANSWER),
-            Self::Signed(rules) => Some(rules.content_bytes),
+            Self::Signed(most) => Some(most),
             Self::Upload => None,
         }
     }
@@ -129,8 +129,7 @@ impl Proxy {
             Err(error) => Err(error),
         };
         let answer = answer.map_err(|error| match held {
-            Held::Signed(rules) if *error.etype() == TOO_LARGE => {
-                let limit = rules.content_bytes;
+            Held::Signed(limit) if *error.etype() == TOO_LARGE => {
                 context.refuse(SignatureError::ResponseTooLarge { limit }, "the response was not signed").into_up()
             }
             Held::Signed(_) | Held::Endpoint(_) | Held::Upload => error,
@@ -175,6 +174,13 @@ impl Proxy {
             // What is rewritten has no tag of the server's.
             headers.remove(header::IF_NONE_MATCH);
             headers.remove(header::IF_MODIFIED_SINCE);
+        }
+        if context.exchange.permit().is_some_and(forwards_payload) {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            // They are about the JWT.
+            for name in ["content-digest", "digest", "content-md5"] {
+                headers.remove(name);
+            }
         }
         headers.remove(header::EXPECT);
         let has_length = headers.remove(header::CONTENT_LENGTH).is_some();
@@ -254,9 +260,10 @@ impl Proxy {
         if !is_head && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             head.insert_header(header::CONTENT_LENGTH, body.len())?;
         }
-        if let Err(error) = self.sign_response(session, context, &mut head, &body).await {
-            return Err(context.refuse(error, "the response was not signed").into_up());
-        }
+        let body = match self.sign_response(session, context, &mut head, &body).await {
+            Ok(body) => body,
+            Err(error) => return Err(context.refuse(error, "the response was not signed").into_up()),
+        };
         context.attempt.end();
         if let Some(facts) = connection(session) {
             facts.phase.busy(context.time_left());
@@ -358,6 +365,11 @@ impl Proxy {
             (_, _) => Err(internal().into()),
         }
     }
+}
+
+/// Whether the upstream gets the payload of what was signed.
+fn forwards_payload(permit: &Permit) -> bool {
+    permit.signed().is_some_and(|signed| signed.payload_to_forward().is_some())
 }
 
 /// What a client has done that waits for an answer.

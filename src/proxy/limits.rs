@@ -127,7 +127,7 @@ impl Context {
     /// Records a refusal after the request was permitted, and returns the error that makes Pingora end the exchange with
     /// its status.
     pub(super) fn refuse(&mut self, cause: impl Into<Cause>, why: &'static str) -> Box<Error> {
-        let status = self.exchange.reject(cause).code().status().as_u16();
+        let status = self.exchange.reject(cause).status().as_u16();
         Error::explain(ErrorType::HTTPStatus(status), why)
     }
 

@@ -1,8 +1,12 @@
 //! Signatures of messages: those of requests are judged before anything goes on, and responses are signed when they are whole.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use fapi::UnixTime;
-use fapi::permit::{AwaitsSignature, Judged};
+use fapi::jose::signing_keys::{NamedKey, SigningKeys};
+use fapi::permit::{Awaited, AwaitsSignature, Judged, ReadContent};
 use fapi::rejection::{Cause, Seen, Unavailable};
 use fapi::route::{Origin, Route};
 use fapi::signature::component::Component;
@@ -10,24 +14,30 @@ use fapi::signature::create::{SignatureFields, Unsigned};
 use fapi::signature::digest::{CONTENT_DIGEST, DigestAlgorithm, content_digest};
 use fapi::signature::error::SignatureError;
 use fapi::signature::evidence::Evidence;
+use fapi::signature::form::{Ecosystem, is_jwt};
 use fapi::signature::input::{SIGNATURE, SIGNATURE_INPUT, SignatureParameters};
 use fapi::signature::message::{Message, ResponseView};
 use fapi::signature::profile::{Content, Profile};
-use fapi::signature::rules::ResponseRules;
-use http::{HeaderValue, Method, StatusCode};
+use fapi::signature::rules::{ResponseForm, ResponseRules};
+use fapi::signed_body::detached::{self, X_JWS_SIGNATURE};
+use fapi::signed_body::error::SignedBodyError;
+use fapi::signed_body::jwt_body::{self, ValidBetween};
+use fapi::text::{is_json, sole_value};
+use http::{HeaderValue, Method, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
+use uuid::Uuid;
 
 use super::Proxy;
 use super::context::Context;
 use super::decision::wait_for_body;
-use crate::gateway::{HeadJudged, request_view};
+use crate::gateway::{Client, HeadJudged, WholeContent, request_view};
 use crate::generation::Generation;
 use crate::telemetry::routes::SignatureOutcome;
 
 /// How the responses of a route are signed, if they are.
-pub(super) fn response_rules(route: &Route) -> Option<ResponseRules> {
-    route.policy()?.signature()?.response
+pub(super) fn response_rules(route: &Route) -> Option<&ResponseRules> {
+    route.policy()?.signature()?.response.as_ref()
 }
 
 /// Whether the responses of a route are signed.
@@ -36,12 +46,12 @@ pub(super) fn signs_responses(route: &Route) -> bool {
 }
 
 impl Proxy {
-    /// Judges the signature of a request, and the digest of its content, which is read for it and returned in `body`.
+    /// Judges the signature of a request, and the content as far as it is signed, which is read for it and returned in `body`.
     pub(super) async fn judge_signature(
         &self,
         session: &mut Session,
         context: &mut Context,
-        waiting: Box<AwaitsSignature>,
+        (waiting, address): (Box<AwaitsSignature>, Option<IpAddr>),
         seen: &Seen,
         body: &mut Option<Vec<u8>>,
     ) -> Result<Judged, Cause> {
@@ -49,20 +59,18 @@ impl Proxy {
             return Err(Unavailable::Internal { detail: "a request has a route and no origin".to_owned() }.into());
         };
         let content = if session.is_body_empty() { Content::Absent } else { Content::Present };
-        let generation = context.generation.clone();
-        let (gateway, now) = (&generation.gateway, self.clock.unix_time());
-        let count = {
-            let generation = generation.clone();
-            let route = waiting.route().name.clone();
-            move |outcome| count(&generation, &route, outcome)
-        };
-        let head = gateway.verify_signature(waiting, session.req_header(), origin, content, now).await;
+        let (generation, now) = (context.generation.clone(), self.clock.unix_time());
+        let (gateway, peer) = (&generation.gateway, context.peer.clone());
+        let client = Client { peer: &peer, verified_chain: context.verified_chain, address };
+        let route = waiting.route().clone();
+        let count = |outcome| count(&generation, &route.name, outcome);
         let refused = |cause: Cause| {
             if matches!(cause, Cause::Signature(_)) {
                 count(SignatureOutcome::Refused);
             }
             cause
         };
+        let head = gateway.verify_signature(waiting, (session.req_header(), origin), content, client, now).await;
         let waiting = match head.map_err(refused)? {
             HeadJudged::Unsigned(judged) => {
                 count(SignatureOutcome::Refused);
@@ -71,13 +79,23 @@ impl Proxy {
             HeadJudged::Content(waiting) => waiting,
         };
         let has_one = waiting.is_signed();
-        let mut hasher = waiting.hasher();
-        if let Some(hasher) = &mut hasher {
-            let limits = context.limits.on(&waiting.route().limits);
-            let limit = usize::try_from(limits.body_bytes).unwrap_or(usize::MAX);
-            *body = Some(wait_for_body(session, context, &limits, limit, Some(hasher)).await?);
-        }
-        let judged = waiting.judge(hasher).map_err(|error| refused(error.into()))?;
+        let limits = context.limits.on(&route.limits);
+        let limit = usize::try_from(limits.body_bytes).unwrap_or(usize::MAX);
+        let read = match waiting.awaits() {
+            Awaited::Nothing => ReadContent::Unread,
+            Awaited::Hashed(mut hasher) => {
+                *body = Some(wait_for_body(session, context, &limits, limit, Some(&mut hasher)).await?);
+                ReadContent::Hashed(hasher)
+            }
+            Awaited::Whole(most) => {
+                let whole = wait_for_body(session, context, &limits, limit.min(most), None).await?;
+                let content = WholeContent { request: session.req_header(), origin, body: &whole };
+                let verified = gateway.verify_content(&waiting, content, client, self.clock.unix_time()).await?;
+                *body = Some(whole);
+                ReadContent::Verified(verified)
+            }
+        };
+        let judged = waiting.judge(read).map_err(|error| refused(error.into()))?;
         count(match (has_one, judged.is_signed()) {
             (false, _) => SignatureOutcome::Absent,
             (true, true) => SignatureOutcome::Verified,
@@ -86,7 +104,7 @@ impl Proxy {
         Ok(judged)
     }
 
-    /// Signs the response to a request, which is whole (HSIG-16).
+    /// Signs the response to a request, which is whole, as its route says. Returns what the client gets in place of the content.
     ///
     /// # Errors
     /// [`SignatureError`].
@@ -96,8 +114,44 @@ impl Proxy {
         context: &mut Context,
         head: &mut ResponseHeader,
         body: &Bytes,
-    ) -> Result<(), SignatureError> {
-        let Some(origin) = context.exchange.seen.origin.clone() else { return Err(SignatureError::NotSigned) };
+    ) -> Result<Bytes, SignatureError> {
+        let Some(route) = context.exchange.seen.route.clone() else { return Err(SignatureError::NotSigned) };
+        let signed = match response_rules(&route).map(|rules| &rules.form) {
+            None => Err(SignatureError::NotSigned),
+            Some(ResponseForm::Http) => {
+                let evidence = self.sign_fields(session, context, head, body).await;
+                evidence.map(|evidence| {
+                    context.signed_response = Some(evidence);
+                    Some(body.clone())
+                })
+            }
+            Some(ResponseForm::DetachedJws { issuer, trust_anchor }) => {
+                self.sign_detached(session, context, (issuer, trust_anchor), head, body).await
+            }
+            Some(ResponseForm::JwtBody { ecosystem, issuer, keys }) => {
+                self.sign_jwt(session, context, (*ecosystem, issuer, *keys), head, body).await
+            }
+        };
+        let outcome = match &signed {
+            Ok(Some(_)) => Some(SignatureOutcome::Signed),
+            Ok(None) => None,
+            Err(_) => Some(SignatureOutcome::NotSigned),
+        };
+        if let Some(outcome) = outcome {
+            count(&context.generation, &route.name, outcome);
+        }
+        Ok(signed?.unwrap_or_else(|| body.clone()))
+    }
+
+    /// Signs a response by the fields of RFC 9421 (HSIG-16).
+    async fn sign_fields(
+        &self,
+        session: &Session,
+        context: &Context,
+        head: &mut ResponseHeader,
+        body: &Bytes,
+    ) -> Result<Evidence, SignatureError> {
+        let Some(origin) = &context.exchange.seen.origin else { return Err(SignatureError::NotSigned) };
         for name in [SIGNATURE, SIGNATURE_INPUT, CONTENT_DIGEST] {
             head.remove_header(name);
         }
@@ -107,15 +161,10 @@ impl Proxy {
             let digest = content_digest(DigestAlgorithm::Sha256, body);
             insert(head, CONTENT_DIGEST, &digest)?;
         }
-        let fields = self.signature(request, &origin, context, head, content).await;
-        if let Some(route) = &context.exchange.seen.route {
-            let outcome = if fields.is_ok() { SignatureOutcome::Signed } else { SignatureOutcome::NotSigned };
-            count(&context.generation, &route.name, outcome);
-        }
-        let (fields, evidence) = fields?;
-        context.signed_response = Some(evidence);
+        let (fields, evidence) = self.signature(request, origin, context, head, content).await?;
         insert(head, SIGNATURE_INPUT, &fields.signature_input)?;
-        insert(head, SIGNATURE, &fields.signature)
+        insert(head, SIGNATURE, &fields.signature)?;
+        Ok(evidence)
     }
 
     async fn signature(
@@ -140,13 +189,88 @@ impl Proxy {
         let request = request_view(request, origin, &path);
         let response = ResponseView { status: head.status, headers: &head.headers, request };
         let unsigned = Unsigned::of(&Message::Response(response), LABEL, &components, &parameters, key.algorithm())?;
-        if !key.key().may_block() {
-            return unsigned.sign_with_evidence(key);
+        with_key(keys, move |key| unsigned.sign_with_evidence(key)).await
+    }
+
+    /// Signs the content of a response, if it has some, by `x-jws-signature` (UK-11).
+    async fn sign_detached(
+        &self,
+        session: &Session,
+        context: &Context,
+        (issuer, trust_anchor): (&Arc<str>, &Arc<str>),
+        head: &mut ResponseHeader,
+        body: &Bytes,
+    ) -> Result<Option<Bytes>, SignatureError> {
+        head.remove_header(X_JWS_SIGNATURE);
+        if content_of(&session.req_header().method, head.status) == Content::Absent || body.is_empty() {
+            return Ok(None);
         }
-        let keys = keys.clone();
-        // This thread serves clients. How many of these wait is bounded by the exchanges that may be in progress.
-        let signing = tokio::task::spawn_blocking(move || unsigned.sign_with_evidence(keys.first()));
-        signing.await.unwrap_or(Err(SignatureError::NotSigned))
+        let keys = context.generation.signing.as_ref().ok_or(SignatureError::NotSigned)?;
+        let (issuer, trust_anchor, content) = (issuer.clone(), trust_anchor.clone(), body.clone());
+        let issued_at = UnixTime(self.clock.now().as_secs());
+        let value = with_key(keys, move |key| {
+            let claims = detached::Claims { issuer: &issuer, trust_anchor: &trust_anchor, issued_at };
+            Ok(detached::sign(&content, &claims, detached::Form::Encoded, key)?)
+        });
+        head.insert_header(X_JWS_SIGNATURE, value.await?).map_err(|_| SignatureError::NotSigned)?;
+        Ok(Some(body.clone()))
+    }
+
+    /// Makes the content of a response, if it is JSON, a signed JWT (BR-15, UAE-03).
+    async fn sign_jwt(
+        &self,
+        session: &Session,
+        context: &Context,
+        (ecosystem, issuer, set): (Ecosystem, &Arc<str>, Option<usize>),
+        head: &mut ResponseHeader,
+        body: &Bytes,
+    ) -> Result<Option<Bytes>, SignatureError> {
+        let content_type = sole_value(&head.headers, header::CONTENT_TYPE);
+        let has_content = content_of(&session.req_header().method, head.status) == Content::Present && !body.is_empty();
+        // What the server has signed is its own answer.
+        if !has_content || content_type.is_some_and(is_jwt) {
+            return Ok(None);
+        }
+        let is_json = content_type.and_then(|value| value.to_str().ok()).is_some_and(is_json);
+        if !is_json || head.headers.contains_key(header::CONTENT_ENCODING) {
+            return Err(NOT_JSON.into());
+        }
+        let keys = context.generation.signing.as_ref().ok_or(SignatureError::NotSigned)?;
+        let client_id =
+            context.exchange.seen.token.as_deref().and_then(|token| token.claims_for_audit().text("client_id"));
+        let client_id = client_id.ok_or(SignatureError::NotSigned)?;
+        let audience: Box<str> = match (ecosystem, set) {
+            (Ecosystem::Gulf, _) => client_id.into(),
+            (Ecosystem::Brazil, Some(set)) => {
+                let name = context.generation.gateway.client_keys.name_of(set, client_id);
+                let organization = name.and_then(|name| name.org_id.clone());
+                organization.ok_or(SignedBodyError::NotWritable { what: "an answer to a client without an org_id" })?
+            }
+            (Ecosystem::Brazil, None) => return Err(SignatureError::NotSigned),
+        };
+        let (issuer, issued_at) = (issuer.clone(), UnixTime(self.clock.now().as_secs()));
+        let valid = (ecosystem == Ecosystem::Gulf)
+            .then(|| ValidBetween { not_before: issued_at, expires: issued_at.plus(RESPONSE_LIFETIME) });
+        let jti = Uuid::new_v4().to_string();
+        let content = body.clone();
+        let jwt = with_key(keys, move |key| {
+            let (issuer, audience, jti) = (&*issuer, &*audience, &*jti);
+            let claims = jwt_body::Claims { issuer, audience, jti, issued_at, valid };
+            let content = match ecosystem {
+                Ecosystem::Brazil => jwt_body::Content::brazil(&content)?,
+                Ecosystem::Gulf => jwt_body::Content::gulf(&content)?,
+            };
+            Ok(jwt_body::sign_content(&claims, content, key)?)
+        });
+        let jwt = Bytes::from(jwt.await?);
+        head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/jwt"))
+            .map_err(|_| SignatureError::NotSigned)?;
+        // They are about the JSON.
+        for name in ["content-digest", "digest", "content-md5", "etag"] {
+            head.remove_header(name);
+        }
+        head.insert_header(header::CONTENT_LENGTH, jwt.len()).map_err(|_| SignatureError::NotSigned)?;
+        Ok(Some(jwt))
     }
 
     /// Signs a refusal, if its route signs responses and its client is known. Whoever has no good token gets one that is not signed:
@@ -156,21 +280,44 @@ impl Proxy {
         session: &Session,
         context: &mut Context,
         head: &mut ResponseHeader,
-        body: &Bytes,
-    ) -> pingora::Result<()> {
+        body: Bytes,
+    ) -> Bytes {
         let seen = &context.exchange.seen;
         if seen.token.is_none() || !seen.route.as_deref().is_some_and(signs_responses) {
-            return Ok(());
+            return body;
         }
         let mut signed = head.clone();
-        match self.sign_response(session, context, &mut signed, body).await {
-            Ok(()) => *head = signed,
+        match self.sign_response(session, context, &mut signed, &body).await {
+            Ok(content) => {
+                *head = signed;
+                content
+            }
             // It is refused all the same.
-            Err(error) => tracing::error!(%error, "a refusal was not signed"),
+            Err(error) => {
+                tracing::error!(%error, "a refusal was not signed");
+                body
+            }
         }
-        Ok(())
     }
 }
+
+/// Signs with the first key.
+async fn with_key<T: Send + 'static>(
+    keys: &Arc<SigningKeys>,
+    sign: impl FnOnce(&NamedKey) -> Result<T, SignatureError> + Send + 'static,
+) -> Result<T, SignatureError> {
+    if !keys.first().key().may_block() {
+        return sign(keys.first());
+    }
+    let keys = keys.clone();
+    // This thread serves clients. How many of these wait is bounded by the exchanges that may be in progress.
+    tokio::task::spawn_blocking(move || sign(keys.first())).await.unwrap_or(Err(SignatureError::NotSigned))
+}
+
+const NOT_JSON: SignedBodyError = SignedBodyError::NotWritable { what: "a response that is not JSON" };
+
+/// For how many seconds a signed response counts where it says so.
+const RESPONSE_LIFETIME: u64 = 300;
 
 /// Counts the signature of a message on a route.
 fn count(generation: &Generation, route: &str, outcome: SignatureOutcome) {

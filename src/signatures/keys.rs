@@ -9,6 +9,7 @@ use fapi::authorization_server::clients::Clients;
 use fapi::jose::keys::KeySet;
 use fapi::rejection::Unavailable;
 use fapi::signature::error::SignatureError;
+use fapi::signed_body::directory::DirectoryName;
 use fapi::text::shown_text;
 
 use crate::authorization_server::known_keys::KnownKeys;
@@ -34,11 +35,19 @@ pub enum Source {
         trust_anchors: TrustAnchors,
     },
     /// In a file, by the client's id.
-    File(HashMap<Box<str>, Arc<KeySet>>),
+    File(HashMap<Box<str>, Arc<Listed>>),
     /// In the registrations of an authorization server behind the gateway, by its index.
     AuthorizationServer(usize),
     /// The same for every client, where nobody is served: for policy tests.
-    Everybody(Arc<KeySet>),
+    Everybody(Arc<Listed>),
+}
+
+/// A client in a file.
+pub struct Listed {
+    /// Its keys.
+    pub keys: Arc<KeySet>,
+    /// How the directory of an ecosystem names it.
+    pub name: DirectoryName,
 }
 
 /// The keys of clients, as far as they are known now.
@@ -54,9 +63,9 @@ struct Set {
 
 enum Known {
     Clients(Clients, ClientKeySources),
-    File(HashMap<Box<str>, Arc<KeySet>>),
+    File(HashMap<Box<str>, Arc<Listed>>),
     AuthorizationServer(Arc<AuthorizationServer>),
-    Everybody(Arc<KeySet>),
+    Everybody(Arc<Listed>),
 }
 
 impl ClientKeySets {
@@ -107,19 +116,48 @@ impl ClientKeySets {
             NoKeys::Unknown(SignatureError::ClientUnknown { client })
         };
         let id = client_id.ok_or_else(unknown)?;
-        let set = self.sets.get(set).ok_or_else(unknown)?;
-        let (clients, sources) = match &set.known {
-            Known::File(keys) => {
-                let keys = KnownKeys::Given(keys.get(id).ok_or_else(unknown)?.clone());
-                return Ok(KnownSet { keys, published: None });
+        match self.sets.get(set).and_then(|set| set.known.client(id)).ok_or_else(unknown)? {
+            Found::Listed(listed) => {
+                Ok(KnownSet { keys: KnownKeys::Given(listed.keys.clone()), found: Found::Listed(listed) })
             }
-            Known::Everybody(keys) => return Ok(KnownSet { keys: KnownKeys::Given(keys.clone()), published: None }),
-            Known::Clients(clients, sources) => (clients, sources),
-            Known::AuthorizationServer(server) => server.clients(),
+            Found::Published(client, sources) => {
+                let keys = KnownKeys::of(client, sources).await?;
+                Ok(KnownSet { keys, found: Found::Published(client, sources) })
+            }
+        }
+    }
+
+    /// How the directory of an ecosystem names a client, as far as a set knows it.
+    pub fn name_of(&self, set: usize, client_id: &str) -> Option<&DirectoryName> {
+        self.sets.get(set)?.known.client(client_id).map(Found::name)
+    }
+}
+
+impl Known {
+    fn client(&self, id: &str) -> Option<Found<'_>> {
+        let (clients, sources) = match self {
+            Self::File(listed) => return listed.get(id).map(|listed| Found::Listed(listed)),
+            Self::Everybody(listed) => return Some(Found::Listed(listed)),
+            Self::Clients(clients, sources) => (clients, sources),
+            Self::AuthorizationServer(server) => server.clients(),
         };
-        let client = clients.get(id).ok_or_else(unknown)?;
-        let keys = KnownKeys::of(client, sources).await?;
-        Ok(KnownSet { keys, published: Some((client, sources)) })
+        clients.get(id).map(|client| Found::Published(client, sources))
+    }
+}
+
+/// A client in a set.
+#[derive(Clone, Copy)]
+enum Found<'s> {
+    Listed(&'s Listed),
+    Published(&'s RegisteredClient, &'s ClientKeySources),
+}
+
+impl<'s> Found<'s> {
+    fn name(self) -> &'s DirectoryName {
+        match self {
+            Self::Listed(listed) => &listed.name,
+            Self::Published(client, _) => client.directory_name(),
+        }
     }
 }
 
@@ -137,13 +175,18 @@ pub enum NoKeys {
 /// The keys of a client.
 pub struct KnownSet<'s> {
     keys: KnownKeys,
-    published: Option<(&'s RegisteredClient, &'s ClientKeySources)>,
+    found: Found<'s>,
 }
 
-impl KnownSet<'_> {
+impl<'s> KnownSet<'s> {
     /// Those that verify signatures, if it has any.
     pub fn keys(&self) -> Option<&KeySet> {
         self.keys.keys()
+    }
+
+    /// How the directory of an ecosystem names the client.
+    pub fn name(&self) -> &'s DirectoryName {
+        self.found.name()
     }
 
     /// The same after they were read again, since these do not verify what the client has signed; `None` if there are no others.
@@ -151,8 +194,8 @@ impl KnownSet<'_> {
     /// # Errors
     /// [`Unavailable::ClientKeys`].
     pub async fn again(&self) -> Result<Option<Self>, Unavailable> {
-        let Some((client, sources)) = self.published else { return Ok(None) };
+        let Found::Published(client, sources) = self.found else { return Ok(None) };
         let keys = self.keys.again(client, sources).await?;
-        Ok(keys.map(|keys| Self { keys, published: self.published }))
+        Ok(keys.map(|keys| Self { keys, found: self.found }))
     }
 }

@@ -4,5 +4,5 @@
 mod keys;
 mod used;
 
-pub use self::keys::{ClientKeySets, KnownSet, NoKeys, Settings, Source};
+pub use self::keys::{ClientKeySets, KnownSet, Listed, NoKeys, Settings, Source};
 pub use self::used::UsedSignature;

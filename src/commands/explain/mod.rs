@@ -23,13 +23,13 @@ use fapi::jose::keys::KeySet;
 use fapi::message::Facts;
 use fapi::metadata::Document;
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
-use fapi::permit::{AwaitsSignature, Judged, Permit};
+use fapi::permit::{AwaitsSignature, HeadEvidence, Judged, Permit, ReadContent};
 use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
 use fapi::route::{Origin, Origins};
 use fapi::signature::message::{ExternalUri, RequestView};
 use fapi::signature::profile::Content;
 use http::request::Parts;
-use http::{HeaderValue, Request, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Uri, Version, header};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
@@ -42,7 +42,7 @@ use crate::config::{Config, Listener};
 use crate::connection::VirtualHost;
 use crate::connection::handshake::HandshakeError;
 use crate::connection::tls::Reason;
-use crate::gateway::{Client, Verdict};
+use crate::gateway::{Client, Gateway, Verdict};
 use crate::generation::Generation;
 use crate::resource::{Kind, Resources};
 use crate::server;
@@ -186,7 +186,8 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
     match judged {
         Ok((Verdict::Judged(judged, taken), mut seen)) => {
             // The call has no signature.
-            let judged = judged.without_signature().or_else(|waiting| unsigned(waiting, &request, call.now).ok_or(()));
+            let unsigned = |waiting| unsigned(waiting, call, &request, &generation.gateway).ok_or(());
+            let judged = judged.without_signature().or_else(unsigned);
             let Ok(judged) = judged else { return Ended::NoSignature(Box::new(seen)) };
             let authorized = match (judged, &call.body) {
                 (Judged::Authorized(authorized), _) => Ok(authorized),
@@ -218,11 +219,16 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
 }
 
 /// What remains to be judged of a request without a signature; nothing, if its route requires one.
-fn unsigned(waiting: Box<AwaitsSignature>, request: &Parts, now: UnixTime) -> Option<Judged> {
+fn unsigned(waiting: Box<AwaitsSignature>, call: &Call, request: &Parts, gateway: &Gateway) -> Option<Judged> {
+    // A call that would have content is not one without because none was given.
+    let has_content = call.body.is_some() || matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
+    let content = if has_content { Content::Present } else { Content::Absent };
+    let keys = KeySet::default();
+    let evidence = HeadEvidence { keys: &keys, certificate: None, verification: &*gateway.certificate_signatures };
     let uri = ExternalUri { scheme: "https", authority: "", path: "/", query: None };
     let view = RequestView { method: &request.method, uri, target: "/", headers: &request.headers };
-    let head = waiting.verify(view, Content::Absent, &KeySet::default(), now).ok()?;
-    waiting.head_signed(head).judge(None).ok()
+    let head = waiting.verify(view, content, evidence, call.now).ok()?;
+    waiting.head_signed(head).judge(ReadContent::Unread).ok()
 }
 
 /// Whether an issuer would have to be asked to go on.
@@ -280,7 +286,7 @@ enum Ended {
 
 /// One call as its client makes it.
 struct Call {
-    method: http::Method,
+    method: Method,
     uri: Uri,
     token: String,
     proof: Option<String>,
@@ -296,8 +302,8 @@ impl Call {
         let usage = |why: String| Failure::new(BAD_USAGE, why);
         let (method, url) =
             request.split_once(' ').ok_or_else(|| usage("--request is not \"METHOD https://HOST/PATH\"".to_owned()))?;
-        let method = http::Method::from_bytes(method.as_bytes())
-            .map_err(|_| usage(format!("{method:?} is not an HTTP method")))?;
+        let method =
+            Method::from_bytes(method.as_bytes()).map_err(|_| usage(format!("{method:?} is not an HTTP method")))?;
         // The URL is not repeated: its query may have a token.
         let uri: Uri =
             url.trim().parse().map_err(|error| usage(format!("the URL of --request cannot be read: {error}")))?;

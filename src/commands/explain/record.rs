@@ -25,7 +25,7 @@ pub(super) fn line(
         }
         Ended::Described(document) => (Outcome::Metadata(document), Seen::default(), Some(StatusCode::OK)),
         Ended::Refused(rejection) => {
-            let (seen, status) = (rejection.seen().clone(), rejection.code().status());
+            let (seen, status) = (rejection.seen().clone(), rejection.status());
             (Outcome::Reject(*rejection), seen, Some(status))
         }
         Ended::NoBody(_) | Ended::NoSignature(_) | Ended::Handshake(..) => return String::new(),

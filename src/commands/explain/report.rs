@@ -198,7 +198,7 @@ impl<'a> Report<'a> {
             writeln!(text, "{unread}")?;
         }
         let error = code.oauth_error().map(|error| format!(" {}", error.as_str())).unwrap_or_default();
-        writeln!(text, "{}\nThe client sees {}{error}.", code.meaning(), code.status().as_u16())
+        writeln!(text, "{}\nThe client sees {}{error}.", code.meaning(), rejection.status().as_u16())
     }
 
     /// Whether the call cannot be judged because issuers were not asked.

@@ -21,7 +21,7 @@ use fapi::dpop::DpopError;
 use fapi::jose::keys::Algorithm;
 use fapi::message::Facts;
 use fapi::peer::{NoCertificate, Peer};
-use fapi::permit::{AwaitsSignature, Judged, Permit};
+use fapi::permit::{Awaited, AwaitsSignature, Judged, Permit, ReadContent};
 use fapi::rejection::{Cause, Seen, Unavailable};
 use fapi::route::Route;
 use fapi::sender::SenderError;
@@ -36,7 +36,7 @@ use super::{BAD_CONFIGURATION, Failure, INPUT_OUTPUT, NOT_GOOD};
 use crate::clock::Clock;
 use crate::config::{Binding, Config, Decision, GivenToken, Known, PolicyTest, VirtualHost};
 use crate::connection::tls::{ClientCertificates, Demand};
-use crate::gateway::{Client, HeadJudged, Verdict};
+use crate::gateway::{Client, HeadJudged, Verdict, WholeContent};
 use crate::generation::Generation;
 use crate::rate_limits::Taken;
 use crate::server;
@@ -148,9 +148,9 @@ impl Stage {
             }
             issuer.trust_anchors = TrustAnchors::Given(vec![clients.anchor()]);
         }
-        let request_signer = RequestSigner::new().map_err(|error| unable(&error))?;
+        let request_signer = RequestSigner::new(&config.routes).map_err(|error| unable(&error))?;
         for set in &mut config.client_keys {
-            set.source = Source::Everybody(request_signer.keys().clone());
+            set.source = Source::Everybody(request_signer.client().clone());
         }
         let signers = Signers::of(&config.issuers).map_err(|error| unable(&error))?;
         let now = Arc::new(AtomicU64::new(0));
@@ -171,7 +171,8 @@ impl Stage {
         let mut nonce: Option<HeaderValue> = None;
         loop {
             let request = self.request(test, token.as_deref(), nonce.as_ref(), now).map_err(|error| unable(&error))?;
-            let found = self.take(test, &request, now).await;
+            let body = test.call.body.as_deref().unwrap_or_default();
+            let found = self.take(test, &request, body, now).await;
             match found.cause {
                 Some(Cause::Sender(SenderError::Proof(DpopError::NonceRequired { fresh: Some(fresh), .. })))
                     if nonce.is_none() =>
@@ -184,7 +185,7 @@ impl Stage {
     }
 
     /// Takes a request through the line.
-    async fn take(&self, test: &PolicyTest, request: &Parts, now: UnixTime) -> Found {
+    async fn take(&self, test: &PolicyTest, request: &Parts, body: &[u8], now: UnixTime) -> Found {
         let gateway = &self.generation.gateway;
         let decided = |decision, route| Found { decision, would_deny: None, why: None, route, cause: None };
         let refused = |cause: Cause, route| Found {
@@ -209,10 +210,14 @@ impl Stage {
             Ok((Verdict::Metadata(_), seen)) => return decided(Decision::Metadata, seen.route),
             Err(rejection) => return refused(rejection.cause().clone(), rejection.seen().route.clone()),
         };
-        let body = test.call.body.as_deref().unwrap_or_default();
         let judged = match judged.without_signature() {
             Ok(judged) => Ok(judged),
-            Err(waiting) => self.judge_signature(waiting, test, request, body, &seen, now).await,
+            Err(waiting) => match self.signed(&waiting, test, (request, body), &seen, now) {
+                // What is signed has another type, which is judged before the signature is.
+                Ok(Some(call)) => return Box::pin(self.take(test, &call.request, &call.body, now)).await,
+                Ok(None) => self.judge_signature(waiting, (request, body), client, &seen, now).await,
+                Err(cause) => Err(cause),
+            },
         };
         let permit = match judged {
             Ok(judged) => self.redeem(judged, request, body, client, now, &mut seen).await,
@@ -228,34 +233,57 @@ impl Stage {
         }
     }
 
-    /// Judges the signature of a call, which is made here unless the test says that there is none.
+    /// The call with a signature, which is made here unless the test says that there is none; `None` if it is as it has to be.
+    fn signed(
+        &self,
+        waiting: &AwaitsSignature,
+        test: &PolicyTest,
+        (request, body): (&Parts, &[u8]),
+        seen: &Seen,
+        now: UnixTime,
+    ) -> Result<Option<signature::Call>, Cause> {
+        let Some(rules) = waiting.rules().filter(|_| test.signed) else { return Ok(None) };
+        if rules.form.is_claimed_by(&request.headers) || (rules.form.signs_content_alone() && body.is_empty()) {
+            return Ok(None);
+        }
+        let internal = |detail: String| Unavailable::Internal { detail };
+        let missing = || internal("a request has a route and no origin".to_owned());
+        let origin = seen.origin.as_deref().ok_or_else(missing)?;
+        let client_id = waiting.client_id().unwrap_or_default();
+        let call = self.request_signer.signed((request, body), origin, client_id, rules, now).map_err(internal)?;
+        // What cannot be signed, for lack of what the signature has to cover, is judged without one.
+        Ok(rules.form.is_claimed_by(&call.request.headers).then_some(call))
+    }
+
+    /// Judges the signature of a call, if it has one.
     async fn judge_signature(
         &self,
         waiting: Box<AwaitsSignature>,
-        test: &PolicyTest,
-        request: &Parts,
-        body: &[u8],
+        (request, body): (&Parts, &[u8]),
+        client: Client<'_>,
         seen: &Seen,
         now: UnixTime,
     ) -> Result<Judged, Cause> {
         let internal = |detail: &str| Unavailable::Internal { detail: detail.to_owned() };
         let origin = seen.origin.as_deref().ok_or_else(|| internal("a request has a route and no origin"))?;
-        let signed = match waiting.rules().filter(|_| test.signed) {
-            Some(rules) => self.request_signer.signed(request, origin, body, rules, now),
-            None => Ok(request.clone()),
-        };
-        let signed = signed.map_err(|error| internal(&error.to_string()))?;
         let gateway = &self.generation.gateway;
-        match gateway.verify_signature(waiting, &signed, origin, content_of(body), now).await? {
-            HeadJudged::Unsigned(judged) => Ok(*judged),
-            HeadJudged::Content(waiting) => {
-                let mut hasher = waiting.hasher();
-                if let Some(hasher) = &mut hasher {
-                    hasher.update(body);
-                }
-                Ok(waiting.judge(hasher)?)
+        let judged = gateway.verify_signature(waiting, (request, origin), content_of(body), client, now).await?;
+        let waiting = match judged {
+            HeadJudged::Unsigned(judged) => return Ok(*judged),
+            HeadJudged::Content(waiting) => waiting,
+        };
+        let read = match waiting.awaits() {
+            Awaited::Nothing => ReadContent::Unread,
+            Awaited::Hashed(mut hasher) => {
+                hasher.update(body);
+                ReadContent::Hashed(hasher)
             }
-        }
+            Awaited::Whole(_) => {
+                let content = WholeContent { request, origin, body };
+                ReadContent::Verified(gateway.verify_content(&waiting, content, client, now).await?)
+            }
+        };
+        Ok(waiting.judge(read)?)
     }
 
     async fn redeem(

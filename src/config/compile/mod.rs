@@ -27,6 +27,7 @@ mod require;
 mod routes;
 mod sharing;
 mod signature;
+mod signature_form;
 mod signing;
 mod stores;
 mod token;

@@ -1,25 +1,23 @@
-//! `routes[].signature` and `client_keys`: HTTP message signatures.
+//! `routes[].signature` and `client_keys`: signatures of messages.
 
 use std::collections::{BTreeMap, HashMap};
-use std::str::FromStr;
 use std::sync::Arc;
 
 use fapi::authorization_server::client::RegisteredClient;
 use fapi::jose::json::parse_object;
 use fapi::jose::keys::KeySet;
-use fapi::signature::component::{Component, Derived};
-use fapi::signature::profile::REQUEST_TAG;
-use fapi::signature::rules::{Covers, Presence, Replay, RequestRules, ResponseRules, SignatureRules};
+use fapi::signature::form::Form;
+use fapi::signature::rules::{Presence, Replay, RequestRules, SignatureRules};
+use fapi::signed_body::directory::DirectoryName;
 
 use super::Build;
-use super::MIB;
 use crate::authorization_server;
 use crate::config::NamedFiles;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::scalar::FilePath;
 use crate::resource::Kind;
-use crate::signatures::{Settings, Source};
+use crate::signatures::{Listed, Settings, Source};
 
 impl Build<'_> {
     /// The sets of keys, in the order of their names.
@@ -88,7 +86,7 @@ impl Build<'_> {
     }
 
     /// The JWK Set of each client in a file.
-    fn client_key_file(&mut self, at: &KeyPath, path: &FilePath) -> Option<HashMap<Box<str>, Arc<KeySet>>> {
+    fn client_key_file(&mut self, at: &KeyPath, path: &FilePath) -> Option<HashMap<Box<str>, Arc<Listed>>> {
         if self.named_files == NamedFiles::Unread {
             return Some(HashMap::new());
         }
@@ -107,10 +105,12 @@ impl Build<'_> {
         }
         let mut keys = Some(HashMap::new());
         for (client, set) in &members {
-            match KeySet::parse_with_ps512(set.to_string().as_bytes()) {
-                Ok(set) => {
+            let listed = KeySet::parse_with_ps512(set.to_string().as_bytes()).map_err(|error| error.to_string());
+            let name = set.as_object().map_or(Ok(DirectoryName::default()), DirectoryName::read);
+            match listed.and_then(|keys| name.map(|name| (keys, name)).map_err(|error| error.to_string())) {
+                Ok((set, name)) => {
                     if let Some(keys) = &mut keys {
-                        keys.insert(client.as_str().into(), Arc::new(set));
+                        keys.insert(client.as_str().into(), Listed { keys: Arc::new(set), name }.into());
                     }
                 }
                 Err(error) => {
@@ -130,28 +130,42 @@ impl Build<'_> {
         client_keys: &BTreeMap<String, file::ClientKeys>,
     ) -> Option<Option<SignatureRules>> {
         let Some(entry) = entry else { return Some(None) };
+        let profile = entry.profile.unwrap_or_default();
+        let fitting = self.refuse_keys_of_others(at, profile, entry);
+        // The name of the client in the directory is needed for its answers too.
+        let keys = match (profile, entry.request, entry.response) {
+            (file::SignatureProfile::BerlinGroup, _, _) => Some(None),
+            (file::SignatureProfile::Brazil, _, Some(_)) | (_, Some(_), _) => {
+                self.keys_of_signers(at, entry, client_keys).map(Some)
+            }
+            (_, None, _) => Some(None),
+        };
+        let form = self.signed_form(at, profile, entry);
         let request = match entry.request {
-            Some(presence) => self.signed_requests(at, presence, entry, client_keys).map(Some),
+            Some(presence) => self.signed_requests(at, presence, entry, form, keys).map(Some),
             None => {
                 let surplus = [
-                    ("profile", entry.profile.is_some()),
                     ("components", entry.components.is_some()),
                     ("tag", entry.tag.is_some()),
                     ("max_age", entry.max_age.is_some()),
                     ("replay", entry.replay.is_some()),
-                    ("keys", entry.keys.is_some()),
+                    ("seal_trust_anchors", entry.seal_trust_anchors.is_some()),
+                    ("forward", entry.forward.is_some()),
+                    ("profile", entry.profile.is_some() && (profile.is_of_fields() || entry.response.is_none())),
+                    ("keys", entry.keys.is_some() && keys.is_some_and(|keys| keys.is_none())),
                 ];
                 let problem = "nobody looks at the signatures of requests, so this has no effect; add `request: required`, or remove the key";
                 self.refuse_written(at, &surplus, problem).map(|()| None)
             }
         };
-        let response = self.signed_responses(at, entry);
+        let response = self.signed_responses(at, profile, entry, keys);
         if entry.request.is_none() && entry.response.is_none() {
             let (request, response) = (at.key("request"), at.key("response"));
             let problem = "neither requests nor responses are signed; write `request`, `response` or both";
             self.report.problem_unless(&[request, response], at, problem);
             return None;
         }
+        fitting?;
         Some(Some(SignatureRules { request: request?, response: response? }))
     }
 
@@ -160,111 +174,58 @@ impl Build<'_> {
         at: &KeyPath,
         presence: file::SignedRequests,
         entry: &mut file::Signature,
-        client_keys: &BTreeMap<String, file::ClientKeys>,
+        form: Option<Form>,
+        keys: Option<Option<usize>>,
     ) -> Option<RequestRules> {
-        let profile = *entry.profile.get_or_insert_default();
-        let components = self.components(&at.key("components"), entry.components.as_deref());
-        let (covers, tag) = match profile {
-            file::SignatureProfile::Fapi2 => {
-                if entry.tag.is_some() {
-                    let problem = format!("with `profile: fapi2` the tag is `{REQUEST_TAG}`; remove the key");
-                    self.problem(&at.key("tag"), problem);
-                }
-                (Covers::Fapi2, Some(REQUEST_TAG.into()))
-            }
-            file::SignatureProfile::Custom => {
-                if entry.components.is_none() {
-                    let problem = "the key is missing; with `profile: custom` it says what a signature covers, such as `[\"@method\", \"@target-uri\"]`";
-                    self.problem(&at.key("components"), problem);
-                }
-                let tag = entry.tag.as_deref();
-                let tag = tag.map(|tag| self.tag(&at.key("tag"), tag));
-                (Covers::Content, tag.flatten())
-            }
-        };
+        entry.profile.get_or_insert_default();
         let max_age = self.seconds(&at.key("max_age"), &mut entry.max_age, 60, 1..=300);
         let replay = match entry.replay.get_or_insert_default() {
             file::SignatureReplay::Remember => Replay::Remember,
             file::SignatureReplay::RememberAll => Replay::RememberAll,
             file::SignatureReplay::Ignore => Replay::Ignore,
         };
-        let keys_at = at.key("keys");
-        let name = self.text(&keys_at, entry.keys.as_deref(), "name one of `client_keys`");
-        let keys = name.and_then(|name| {
-            let known = client_keys.keys().map(String::as_str);
-            let index = known.clone().position(|known| known == name);
-            if index.is_none() {
-                let broken = self.report.lost_under(&KeyPath::of("client_keys"));
-                self.unknown(&keys_at, "entry of `client_keys` is named", name, known, broken);
-            }
-            index
-        });
         let presence = match presence {
             file::SignedRequests::Required => Presence::Required,
             file::SignedRequests::WhenPresent => Presence::WhenPresent,
         };
-        let (components, max_age, keys) = (components?, max_age?, keys?);
-        Some(RequestRules { presence, covers, components, tag, max_age, clock_skew: 10, replay, keys })
+        let (form, max_age, keys) = (form?, max_age?, keys?);
+        Some(RequestRules { presence, form, max_age, clock_skew: 10, replay, keys })
     }
 
-    /// RFC 9421 §2.3: a tag is a string, which is printable ASCII (RFC 8941 §3.3.3).
-    fn tag(&mut self, at: &KeyPath, tag: &str) -> Option<Box<str>> {
-        let tag = self.text(at, Some(tag), "write the tag, or remove the key")?;
-        if !tag.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-            self.problem(at, "a tag is printable ASCII; write another");
-            return None;
+    /// The set of keys that a route names.
+    fn keys_of_signers(
+        &mut self,
+        at: &KeyPath,
+        entry: &file::Signature,
+        client_keys: &BTreeMap<String, file::ClientKeys>,
+    ) -> Option<usize> {
+        let keys_at = at.key("keys");
+        let name = self.text(&keys_at, entry.keys.as_deref(), "name one of `client_keys`")?;
+        let known = client_keys.keys().map(String::as_str);
+        let index = known.clone().position(|known| known == name);
+        if index.is_none() {
+            let broken = self.report.lost_under(&KeyPath::of("client_keys"));
+            self.unknown(&keys_at, "entry of `client_keys` is named", name, known, broken);
         }
-        Some(tag.into())
-    }
-
-    fn components(&mut self, at: &KeyPath, texts: Option<&[String]>) -> Option<Vec<Component>> {
-        let Some(texts) = texts else { return Some(Vec::new()) };
-        let way_out = "name a component such as `x-idempotency-key`, or remove the key";
-        let texts = self.distinct(at, Some(texts), way_out)?;
-        let mut components = Vec::new();
-        for (index, text) in texts.iter().enumerate() {
-            // A name alone is an identifier without parameters.
-            let whole = if text.starts_with('"') { text.clone() } else { format!("\"{text}\"") };
-            let of_response =
-                |component: &Component| component.is_of_request() || *component == Component::derived(Derived::Status);
-            match Component::from_str(&whole) {
-                Ok(component) if of_response(&component) => {
-                    self.problem(&at.index(index), "the component is one of responses; remove it");
-                    components.push(None);
-                }
-                Ok(component) => components.push(Some(component)),
-                Err(error) => {
-                    self.problem(&at.index(index), format!("{error}; {way_out}"));
-                    components.push(None);
-                }
-            }
-        }
-        components.into_iter().collect()
-    }
-
-    fn signed_responses(&mut self, at: &KeyPath, entry: &mut file::Signature) -> Option<Option<ResponseRules>> {
-        if entry.response.is_none() {
-            let surplus = [("response_bytes", entry.response_bytes.is_some())];
-            let problem = "responses are not signed, so this has no effect; add `response: sign`, or remove the key";
-            return self.refuse_written(at, &surplus, problem).map(|()| None);
-        }
-        if !self.signing.is_written() {
-            let problem = "there is no key to sign with; add the section `signing`, or remove this key";
-            self.problem(&at.key("response"), problem);
-        }
-        let bytes_at = at.key("response_bytes");
-        let content_bytes = self.size_within(&bytes_at, &mut entry.response_bytes, 10 * MIB, 1024..=64 * MIB);
-        Some(Some(ResponseRules { content_bytes: content_bytes? }))
+        index
     }
 }
 
 /// For operators, what a route says of signatures.
 pub(super) fn describe_signature(entry: &file::Signature) -> String {
     let keys = entry.keys.as_deref().unwrap_or_default();
-    let request = entry.request.map(|presence| match presence {
-        file::SignedRequests::Required => format!("requests signed by the keys of `{keys}`"),
-        file::SignedRequests::WhenPresent => format!("signatures of requests verified with the keys of `{keys}`"),
+    let profile = entry.profile.unwrap_or_default();
+    let of = if profile.is_of_fields() { String::new() } else { format!(" ({})", profile.as_str()) };
+    let request = entry.request.map(|presence| match (presence, profile) {
+        (file::SignedRequests::Required, file::SignatureProfile::BerlinGroup) => format!("requests sealed{of}"),
+        (file::SignedRequests::WhenPresent, file::SignatureProfile::BerlinGroup) => {
+            format!("seals of requests verified{of}")
+        }
+        (file::SignedRequests::Required, _) => format!("requests signed by the keys of `{keys}`{of}"),
+        (file::SignedRequests::WhenPresent, _) => {
+            format!("signatures of requests verified with the keys of `{keys}`{of}")
+        }
     });
-    let response = entry.response.map(|_| "responses signed".to_owned());
+    let response = entry.response.map(|_| format!("responses signed{of}"));
     request.into_iter().chain(response).collect::<Vec<_>>().join(", ")
 }

@@ -78,6 +78,17 @@ impl Build<'_> {
         self.signing.issuer.clone()
     }
 
+    /// Who signs responses; `None` if the section has a problem, which is reported where it is.
+    pub(super) fn response_issuer(&mut self, profile: &str) -> Option<Box<str>> {
+        if self.signing.written && !self.signing.has_issuer {
+            let problem = format!(
+                "the key is missing, and signed responses with `profile: {profile}` need it; write how clients know the gateway, which is how the directory names its operator"
+            );
+            self.problem(&KeyPath::of("signing").key("issuer"), problem);
+        }
+        self.signing.issuer.clone()
+    }
+
     /// RFC 7519 §2: a StringOrURI is any text, and a URI if it has a colon.
     fn own_issuer(&mut self, at: &KeyPath, issuer: &str) -> Option<Box<str>> {
         let way_out = "write a URL such as `https://api.bank.example`, or a name";

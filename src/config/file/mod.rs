@@ -59,7 +59,9 @@ pub(super) use self::routes::{
     ForwardedProof, HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint,
     ServerTls, Upstream, UpstreamLimits,
 };
-pub(super) use self::signature::{ClientKeys, Signature, SignatureProfile, SignatureReplay, SignedRequests};
+pub(super) use self::signature::{
+    ClientKeys, Signature, SignatureProfile, SignatureReplay, SignedForward, SignedRequests,
+};
 pub(super) use self::signing::{Signing, SigningKey};
 pub(super) use self::stores::{Sentinel, SharedRevocations, Store, StoreMode};
 pub(super) use self::tracing::{CollectorTls, OtlpProtocol, Tracing};

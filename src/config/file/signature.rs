@@ -14,7 +14,7 @@ pub(in crate::config) struct Signature {
     pub(in crate::config) request: Option<SignedRequests>,
     /// `sign`: the response is kept until it is whole, and signed by the first key of `signing`. Default: it is not signed.
     pub(in crate::config) response: Option<SignedResponses>,
-    /// What a request's signature has to be.
+    /// What a signature has to be.
     #[schemars(extend("default" = "fapi2"))]
     pub(in crate::config) profile: Option<SignatureProfile>,
     /// Components that it has to cover, such as `x-idempotency-key` or `@authority`: beside those of `fapi2`, or all of them with
@@ -29,8 +29,18 @@ pub(in crate::config) struct Signature {
     /// Whether it is accepted a second time.
     #[schemars(extend("default" = "remember"))]
     pub(in crate::config) replay: Option<SignatureReplay>,
-    /// Where the keys of clients are: one of `client_keys`. The client is that of the token. Required with `request`.
+    /// Where the keys of clients are: one of `client_keys`. The client is that of the token. Required with `request`, but for
+    /// `berlin_group`, whose certificates come with the requests; with `brazil`, also for responses.
     pub(in crate::config) keys: Option<String>,
+    /// Domains of the trust anchors that `tan` may name, the first of which responses name; only with `uk_obie`.
+    #[schemars(length(min = 1), extend("default" = ["openbanking.org.uk"]))]
+    pub(in crate::config) trust_anchors: Option<Vec<String>>,
+    /// PEM files with the authorities that issue certificates for seals; only with `berlin_group`, and required there.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) seal_trust_anchors: Option<Vec<FilePath>>,
+    /// What the upstream gets of a body that is a signed JWT; only with `brazil` and `gulf`.
+    #[schemars(extend("default" = "as_is"))]
+    pub(in crate::config) forward: Option<SignedForward>,
     /// The largest response that is kept and signed, from 1KiB to 64MiB; only with `response`.
     #[schemars(extend("default" = "10MiB"))]
     pub(in crate::config) response_bytes: Option<Size>,
@@ -50,7 +60,7 @@ pub(in crate::config) enum SignedRequests {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum SignedResponses {
-    /// As FAPI 2.0 HTTP Signatures has it.
+    /// As `profile` has it; with `fapi2` and `custom`, as FAPI 2.0 HTTP Signatures has it.
     Sign,
 }
 
@@ -64,6 +74,25 @@ pub(in crate::config) enum SignatureProfile {
     Fapi2,
     /// What `components` and `tag` say.
     Custom,
+    /// `x-jws-signature` over the body, as in UK Open Banking. A request without a body needs none.
+    UkObie,
+    /// A body that is a JWT, as in Open Finance Brazil, with `data`. A request without a body needs none.
+    Brazil,
+    /// A body that is a JWT, as in the UAE and KSA, with `message`. A request without a body needs none.
+    Gulf,
+    /// `Digest`, `Signature` and `TPP-Signature-Certificate` of the Berlin Group, by a certificate for electronic seals.
+    BerlinGroup,
+}
+
+/// What the upstream gets of a body that is a signed JWT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum SignedForward {
+    /// The JWT as it came.
+    #[default]
+    AsIs,
+    /// The value of `data` or `message`, as its signer wrote it, as `application/json`.
+    Payload,
 }
 
 /// Whether a signature is accepted a second time.
@@ -84,12 +113,13 @@ pub(in crate::config) enum SignatureReplay {
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct ClientKeys {
     /// Folder with a document of client metadata for each, in files that end with `.json` (RFC 7591 section 2, with `client_id`, and
-    /// `jwks` or `jwks_uri`).
+    /// `jwks` or `jwks_uri`; `org_id` and `software_id` are how a directory names the client).
     pub(in crate::config) directory: Option<FilePath>,
     /// PEM files with the authorities of the hosts of a `jwks_uri`; only with `directory`. Default: the system's.
     #[schemars(length(min = 1))]
     pub(in crate::config) trust_anchors: Option<Vec<FilePath>>,
-    /// JSON file with an object of which each member is the JWK Set of the client that it is named after.
+    /// JSON file with an object of which each member is the JWK Set of the client that it is named after. Beside `keys`, it may have
+    /// `org_id` and `software_id`, by which a directory names the client.
     pub(in crate::config) file: Option<FilePath>,
     /// The clients of one of `authorization_servers`, by its name.
     pub(in crate::config) authorization_server: Option<String>,

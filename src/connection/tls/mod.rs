@@ -26,7 +26,9 @@ pub(super) use failure::noting;
 pub use failure::{Attempt, Reason};
 pub use forwarded::ForwardedRule;
 pub use hello::{Hello, HelloError, read_hello, refuse_name};
-pub use path_validation::{has_unsupported_constraints, trust_anchor, unused_extensions};
+pub use path_validation::{
+    CertificateSignatures, has_unsupported_constraints, path_anchor, trust_anchor, unused_extensions,
+};
 pub use revocation_list::{RevocationList, UnusableList};
 
 /// Returns the cipher suites and groups that every TLS connection of this process may use, as client or server.

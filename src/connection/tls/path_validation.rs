@@ -74,6 +74,26 @@ impl Verification for Judge<'_> {
     }
 }
 
+/// Verifies the signatures of certificates with the algorithms of every TLS connection, and knows of none that is revoked: for
+/// certificates that come with a message, such as those of seals.
+pub struct CertificateSignatures(Vec<&'static dyn SignatureVerificationAlgorithm>);
+
+impl Default for CertificateSignatures {
+    fn default() -> Self {
+        Self(super::provider().signature_verification_algorithms.all.to_vec())
+    }
+}
+
+impl Verification for CertificateSignatures {
+    fn is_signed_by(&self, key: &[u8], signed: &Signed<'_>) -> bool {
+        is_signed_by(&self.0, key, signed)
+    }
+
+    fn check_status(&self, _: &Issued<'_>) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
 /// Decides where a list may apply that webpki has not read; about everything else webpki has decided.
 struct Unread<'j> {
     judge: &'j Judge<'j>,
@@ -253,6 +273,11 @@ fn content(der: &[u8]) -> Option<Der<'static>> {
         Ok(([], any)) => Some(Der::from_slice(any.data).as_ref().to_vec().into()),
         Ok(_) | Err(_) => None,
     }
+}
+
+/// Reads a trust anchor for [`fapi::path_validation`]; `None` if its name or its constraints cannot be read.
+pub fn path_anchor(certificate: &CertificateDer<'_>) -> Option<Anchor> {
+    second_anchor(&trust_anchor(certificate)?)
 }
 
 /// Prepares an anchor for the second validator; `None` if its name or its constraints cannot be read.

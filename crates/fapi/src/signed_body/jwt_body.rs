@@ -7,13 +7,14 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use uuid::{Uuid, Variant};
 
 use super::error::SignedBodyError;
 use crate::UnixTime;
 use crate::jose::claims::{CLOCK_SKEW, REGISTERED, audiences, numeric_date};
-use crate::jose::json::member_of;
+use crate::jose::json::{member_of, parse_object};
 use crate::jose::jws::{Jws, JwsError};
 use crate::jose::keys::{Algorithm, KeySet};
 use crate::jose::signing_keys::NamedKey;
@@ -363,9 +364,72 @@ pub fn sign(claims: &Claims<'_>, content: Map<String, Value>, key: &NamedKey) ->
     if let Some(what) = REGISTERED.into_iter().find(|name| content.contains_key(*name)) {
         return Err(SignedBodyError::NotWritable { what });
     }
-    let Claims { issuer, audience, jti, issued_at, valid } = claims;
     let mut all = content;
-    let mut add = |name: &str, value: Value| drop(all.insert(name.to_owned(), value));
+    all.extend(own_claims(claims));
+    sign_text(&Value::Object(all).to_string(), key)
+}
+
+/// What is signed of a message, as text: its numbers and its white space stay as they are.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'c> {
+    /// An object, whose members become claims.
+    Members(&'c str),
+    /// Any JSON, which becomes the claim of this name.
+    Claim(&'static str, &'c str),
+}
+
+impl<'c> Content<'c> {
+    /// How a response of Open Finance Brazil is signed: the `data`, `links` and `meta` of its body are claims. A body that is no
+    /// object, or has claims about the JWT itself, is `data`.
+    ///
+    /// # Errors
+    /// [`SignedBodyError::NotWritable`] if it is not JSON with one reading.
+    pub fn brazil(body: &'c [u8]) -> Result<Self, SignedBodyError> {
+        let text = json_text(body)?;
+        match parse_object(text.as_bytes()) {
+            Ok(members) if !REGISTERED.into_iter().any(|name| members.contains_key(name)) => Ok(Self::Members(text)),
+            Ok(_) | Err(_) => Ok(Self::Claim("data", text)),
+        }
+    }
+
+    /// How a response of the UAE and KSA is signed: its body is `message`.
+    ///
+    /// # Errors
+    /// [`SignedBodyError::NotWritable`] if it is not JSON.
+    pub fn gulf(body: &'c [u8]) -> Result<Self, SignedBodyError> {
+        Ok(Self::Claim("message", json_text(body)?))
+    }
+}
+
+/// Signs what [`sign`] does, with this content.
+///
+/// # Errors
+/// [`SignedBodyError::NotSigned`].
+pub fn sign_content(claims: &Claims<'_>, content: Content<'_>, key: &NamedKey) -> Result<String, SignedBodyError> {
+    let own = Value::Object(own_claims(claims)).to_string();
+    let own = own.strip_suffix('}').unwrap_or(&own);
+    let all = match content {
+        Content::Members(object) => {
+            let members = object.strip_prefix('{').unwrap_or(object);
+            let comma = if members.trim_start().starts_with('}') { "" } else { "," };
+            format!("{own}{comma}{members}")
+        }
+        Content::Claim(name, text) => format!("{own},{}:{text}}}", json!(name)),
+    };
+    sign_text(&all, key)
+}
+
+fn json_text(body: &[u8]) -> Result<&str, SignedBodyError> {
+    let not_json = SignedBodyError::NotWritable { what: "a body that is not JSON" };
+    match (std::str::from_utf8(body), serde_json::from_slice::<IgnoredAny>(body)) {
+        (Ok(text), Ok(_)) => Ok(text.trim()),
+        (Err(_), _) | (_, Err(_)) => Err(not_json),
+    }
+}
+
+fn own_claims(Claims { issuer, audience, jti, issued_at, valid }: &Claims<'_>) -> Map<String, Value> {
+    let mut own = Map::new();
+    let mut add = |name: &str, value: Value| drop(own.insert(name.to_owned(), value));
     add("iss", json!(issuer));
     add("aud", json!(audience));
     add("jti", json!(jti));
@@ -374,9 +438,12 @@ pub fn sign(claims: &Claims<'_>, content: Map<String, Value>, key: &NamedKey) ->
         add("nbf", json!(not_before.0));
         add("exp", json!(expires.0));
     }
-    let header = json!({ "alg": key.algorithm().as_str(), "kid": key.key_id(), "typ": "JWT" });
-    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let input = format!("{}.{}", part(header), part(Value::Object(all)));
+    own
+}
+
+fn sign_text(claims: &str, key: &NamedKey) -> Result<String, SignedBodyError> {
+    let header = json!({ "alg": key.algorithm().as_str(), "kid": key.key_id(), "typ": "JWT" }).to_string();
+    let input = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
     let signature = key.sign(input.as_bytes()).map_err(|_| SignedBodyError::NotSigned)?;
     Ok(format!("{input}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
