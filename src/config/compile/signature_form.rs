@@ -112,7 +112,7 @@ impl Build<'_> {
                 let problem = "the key is missing; with `profile: custom` it says what a signature covers, such as `[\"@method\", \"@target-uri\"]`";
                 self.problem(&at.key("components"), problem);
             }
-            let tag = entry.tag.as_deref().map(|tag| self.tag(&at.key("tag"), tag)).flatten();
+            let tag = entry.tag.as_deref().and_then(|tag| self.tag(&at.key("tag"), tag));
             return Some(HttpRules { covers: Covers::Content, components: components?, tag });
         }
         if entry.tag.is_some() {

@@ -2,9 +2,13 @@
 
 mod content;
 mod evidence;
+mod detached;
+mod ecosystem;
+mod jwt_bodies;
 mod keys;
 mod requests;
 mod responses;
+mod seals;
 
 use std::collections::BTreeSet;
 

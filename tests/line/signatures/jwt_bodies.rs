@@ -1,0 +1,211 @@
+//! Bodies that are signed JWTs (BR-11 to BR-15, UAE-03, UAE-04).
+
+use bytes::Bytes;
+use fapi::UnixTime;
+use fapi::code::Code;
+use fapi::jose::signing_keys::NamedKey;
+use fapi::signed_body::jwt_body::{Claims, Content, Rules, ValidBetween, sign_content, verify};
+use http::{HeaderValue, Method, Request, header};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::ecosystem::{BANK, Ecosystem, ORGANIZATION, PAYMENTS, rsa_key};
+
+const BRAZIL: &str = "{ request: required, keys: tpps, profile: brazil }";
+const GULF: &str = "{ request: required, keys: tpps, profile: gulf }";
+/// What the upstream gets of it has these very bytes.
+const PAYMENT: &str = "{ \"amount\" : 10.00,\t\"to\":\"DE02\" }";
+
+async fn brazil(signature: &str) -> Ecosystem {
+    Ecosystem::with(signature, json!({ "org_id": ORGANIZATION }), |scene| scene).await
+}
+
+async fn gulf(signature: &str) -> Ecosystem {
+    Ecosystem::with(signature, json!({}), |scene| scene).await
+}
+
+/// What a JWT says of itself.
+#[derive(Clone)]
+struct Wanted {
+    claim: &'static str,
+    issuer: String,
+    audience: String,
+    jti: String,
+    at: u64,
+    valid: Option<(u64, u64)>,
+}
+
+impl Wanted {
+    fn brazil(world: &Ecosystem) -> Self {
+        Self {
+            claim: "data",
+            issuer: ORGANIZATION.into(),
+            audience: PAYMENTS.into(),
+            jti: Uuid::new_v4().to_string(),
+            at: world.now(),
+            valid: None,
+        }
+    }
+
+    fn gulf(world: &Ecosystem) -> Self {
+        let valid = Some((world.now(), world.now() + 60));
+        Self { claim: "message", issuer: "client-1".into(), valid, ..Self::brazil(world) }
+    }
+
+    fn jwt(&self, payload: &str, key: &NamedKey) -> String {
+        let valid = self.valid.map(|(from, to)| ValidBetween { not_before: UnixTime(from), expires: UnixTime(to) });
+        let Self { issuer, audience, jti, at, .. } = self;
+        let claims = Claims { issuer, audience, jti, issued_at: UnixTime(*at), valid };
+        sign_content(&claims, Content::Claim(self.claim, payload), key).unwrap()
+    }
+}
+
+fn payment(world: &Ecosystem, jwt: impl Into<Bytes>) -> Request<Bytes> {
+    world.request(Method::POST, "/payments", "application/jwt", jwt)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn br_11_the_jwt_is_by_the_organisation_for_the_endpoint_and_of_now() {
+    let world = brazil(BRAZIL).await;
+    let good = Wanted::brazil(&world);
+    let jwt = good.jwt(PAYMENT, &world.key);
+    assert_eq!(world.accepted(payment(&world, jwt.clone()), "control").await, jwt);
+    assert_eq!(world.world.accounts.requests().pop().unwrap().headers[header::CONTENT_TYPE], "application/jwt");
+    let with = |adjust: fn(&mut Wanted)| {
+        let mut wanted = Wanted::brazil(&world);
+        adjust(&mut wanted);
+        payment(&world, wanted.jwt(PAYMENT, &world.key))
+    };
+    let query =
+        world.request(Method::POST, "/payments?a=b", "application/jwt", Wanted::brazil(&world).jwt("1", &world.key));
+    world.accepted(query, "control: the query is no part of aud").await;
+    for (request, code, what) in [
+        (with(|wanted| wanted.issuer = "client-1".into()), Code::SignatureClaimRefused, "iss"),
+        (with(|wanted| wanted.audience = "https://localhost".into()), Code::SignatureClaimRefused, "aud"),
+        (with(|wanted| wanted.jti = "1".into()), Code::SignatureClaimRefused, "jti"),
+        (with(|wanted| wanted.claim = "message"), Code::SignatureClaimRefused, "data"),
+        (with(|wanted| wanted.at -= 61), Code::SignatureStale, "old"),
+        (with(|wanted| wanted.at += 61), Code::SignatureStale, "of the future"),
+        (payment(&world, "{}"), Code::SignatureMalformed, "no JWT"),
+        (world.payment(PAYMENT), Code::SignatureMissing, "unsigned JSON"),
+    ] {
+        world.refused(request, 400, code, what).await;
+    }
+    let read = world.request(Method::GET, "/accounts/1001", "application/json", "");
+    assert_eq!(world.send(read).await.status(), 200, "without content, nothing is signed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn br_13_br_14_the_key_is_one_of_the_client_and_the_signature_holds() {
+    let world = brazil(BRAZIL).await;
+    let jwt = |key: &NamedKey| Wanted::brazil(&world).jwt(PAYMENT, key);
+    world.accepted(payment(&world, jwt(&world.key)), "control").await;
+    world.refused(payment(&world, jwt(&rsa_key("tpp-1").0)), 400, Code::SignatureInvalid, "another key").await;
+    world.refused(payment(&world, jwt(&rsa_key("x").0)), 400, Code::SignatureKeyUnknown, "an unknown key").await;
+    let mut flipped = jwt(&world.key).into_bytes();
+    let place = flipped.len() - 20;
+    flipped[place] = if flipped[place] == b'A' { b'B' } else { b'A' };
+    world.refused(payment(&world, flipped), 400, Code::SignatureInvalid, "one letter of the signature").await;
+    let nameless = Ecosystem::with(BRAZIL, json!({}), |scene| scene).await;
+    let jwt = Wanted::brazil(&nameless).jwt(PAYMENT, &nameless.key);
+    nameless.refused(payment(&nameless, jwt), 400, Code::SignatureClaimRefused, "no organisation is known").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn br_12_a_jti_counts_once_in_a_day() {
+    let world = brazil(BRAZIL).await;
+    let first = Wanted::brazil(&world);
+    let jwt = first.jwt(PAYMENT, &world.key);
+    world.accepted(payment(&world, jwt.clone()), "control").await;
+    world.refused(payment(&world, jwt), 403, Code::SignatureReplayed, "the same").await;
+    let again = |world: &Ecosystem| Wanted { at: world.now(), ..first.clone() }.jwt("{}", &world.key);
+    world.refused(payment(&world, again(&world)), 403, Code::SignatureReplayed, "another with its jti").await;
+    world.world.clock.advance(23 * 3600);
+    world.refused(payment(&world, again(&world)), 403, Code::SignatureReplayed, "within a day").await;
+    world.world.clock.advance(2 * 3600);
+    world.accepted(payment(&world, again(&world)), "after a day").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uae_04_writes_are_signed_by_the_client() {
+    let world = gulf(GULF).await;
+    let with = |adjust: fn(&mut Wanted)| {
+        let mut wanted = Wanted::gulf(&world);
+        adjust(&mut wanted);
+        payment(&world, wanted.jwt(PAYMENT, &world.key))
+    };
+    world.accepted(with(|_| {}), "control").await;
+    world.accepted(with(|wanted| wanted.audience = "https://localhost".into()), "control: the host").await;
+    for (request, code, what) in [
+        (with(|wanted| wanted.issuer = ORGANIZATION.into()), Code::SignatureClaimRefused, "iss"),
+        (with(|wanted| wanted.audience = "https://localhost/other".into()), Code::SignatureClaimRefused, "aud"),
+        (with(|wanted| wanted.valid = None), Code::SignatureClaimRefused, "exp"),
+        (with(|wanted| wanted.valid = Some((wanted.at, wanted.at - 11))), Code::SignatureStale, "expired"),
+        (world.payment(PAYMENT), Code::SignatureMissing, "unsigned JSON"),
+    ] {
+        world.refused(request, 400, code, what).await;
+    }
+    let again = with(|_| {});
+    world.accepted(again.clone(), "control").await;
+    world.refused(again, 400, Code::SignatureReplayed, "again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_upstream_gets_the_payload_as_its_signer_wrote_it_where_the_route_says_so() {
+    let world = brazil(&BRAZIL.replace("required", "required, forward: payload")).await;
+    for client in [world.world.client().h1(), world.world.client().h2()] {
+        let large = format!("{{\"text\" : \"{}\"}}", "x".repeat(200_000));
+        for body in [PAYMENT, "1.10", &large] {
+            let mut request = payment(&world, Wanted::brazil(&world).jwt(body, &world.key));
+            request.headers_mut().insert("content-digest", HeaderValue::from_static("sha-256=:AAAA:"));
+            let response = client.send(request).await.unwrap();
+            assert_eq!(response.status(), 201, "{}", world.world.gateway.record_of(&response));
+            let seen = world.world.accounts.requests().pop().unwrap();
+            assert!(seen.body == body, "{} bytes", body.len());
+            assert_eq!(seen.headers[header::CONTENT_TYPE], "application/json");
+            assert_eq!(seen.headers[header::CONTENT_LENGTH], body.len().to_string().as_str());
+            assert!(seen.headers.get("content-digest").is_none(), "that of the JWT");
+        }
+    }
+    let as_it_is = brazil(BRAZIL).await;
+    let jwt = Wanted::brazil(&as_it_is).jwt(&format!("\"{}\"", "x".repeat(200_000)), &as_it_is.key);
+    assert!(as_it_is.accepted(payment(&as_it_is, jwt.clone()), "large").await == jwt);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn br_15_uae_03_responses_and_refusals_become_signed_jwts() {
+    let (to_client, to_organization) = (["client-1".into()], [ORGANIZATION.into()]);
+    for (world, rules, message) in [
+        (
+            brazil(&BRAZIL.replace("required", "required, response: sign")).await,
+            Rules::brazil(BANK, &to_organization),
+            None,
+        ),
+        (
+            gulf(&GULF.replace("required", "required, response: sign")).await,
+            Rules::gulf(BANK, &to_client),
+            Some("message"),
+        ),
+    ] {
+        let wanted = if message.is_some() { Wanted::gulf(&world) } else { Wanted::brazil(&world) };
+        for (request, status, member) in [
+            (payment(&world, wanted.jwt(PAYMENT, &world.key)), 201, "payment"),
+            (world.request(Method::GET, "/accounts/1001", "application/json", ""), 200, "account"),
+            (world.payment(PAYMENT), 400, "error"),
+        ] {
+            let response = world.send(request).await;
+            assert_eq!(response.status(), status);
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "application/jwt");
+            assert_eq!(response.headers()[header::CONTENT_LENGTH], response.body().len().to_string().as_str());
+            let rules = Rules { payload: fapi::signed_body::jwt_body::Payload::Claims, ..rules };
+            let verified = verify(response.body(), &rules, &world.keys, UnixTime(world.now())).unwrap();
+            let content = message.map_or(Some(verified.payload()), |claim| verified.payload().get(claim));
+            assert!(content.unwrap().get(member).is_some(), "{status}: {:?}", verified.payload());
+        }
+        let mut stranger = world.payment(PAYMENT);
+        stranger.headers_mut().remove("authorization");
+        let response = world.send(stranger).await;
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json", "anybody could ask for it");
+        assert!(serde_json::from_slice::<Value>(response.body()).is_ok());
+    }
+}
