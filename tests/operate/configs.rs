@@ -46,7 +46,7 @@ fn every_bad_file_gives_exactly_its_problems() {
 #[test]
 fn without_files_all_that_is_written_is_judged_all_the_same() {
     // The keys that name files, and one whose value has to fit the file of another.
-    const OF_FILES: [&str; 17] = [
+    const OF_FILES: [&str; 19] = [
         // Of `header_files`.
         "*",
         "algorithm",
@@ -61,8 +61,11 @@ fn without_files_all_that_is_written_is_judged_all_the_same() {
         "nonce_key",
         "password_file",
         "private_key",
+        // The algorithm of the key with which responses are signed.
+        "response",
         "revocation_lists",
         "seal_key",
+        "seal_trust_anchors",
         "trust_anchors",
         "username_file",
     ];
@@ -1233,6 +1236,10 @@ impl Folder {
         folder.write("secrets/bell", b"\x07\n");
         folder.write("secrets/seal.key", b"1f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0\n");
         folder.write("keys/gateway.pem", key.serialize_pem().as_bytes());
+        // The key of RFC 7517 appendix A.1.
+        let members = r#"{ "tpp": { "org_id": 1, "keys": [{ "kty": "EC", "crv": "P-256", "kid": "1",
+            "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM" }] } }"#;
+        folder.write("keys/members.json", members.as_bytes());
         for (name, algorithm) in [
             ("signing", &rcgen::PKCS_ECDSA_P256_SHA256),
             ("audit", &rcgen::PKCS_ECDSA_P256_SHA256),

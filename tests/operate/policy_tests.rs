@@ -106,6 +106,53 @@ fn the_calls_go_through_the_whole_line() {
 }
 
 #[test]
+fn calls_are_signed_in_the_form_of_their_route() {
+    let route = |profile: &str, more: &str| {
+        format!(
+            "  - {{ name: {profile}, path: /{profile}, methods: [GET, POST], scopes: [accounts], upstream: accounts, signature: {{ request: required, profile: {profile}, {more} }} }}\n"
+        )
+    };
+    let keys = "keys: tpps";
+    let routes =
+        [("fapi2", keys), ("uk_obie", keys), ("brazil", keys), ("gulf", keys)].map(|(name, more)| route(name, more));
+    let sealed = route("berlin_group", "seal_trust_anchors: [seals.pem]");
+    let config = format!(
+        r#"profile: fapi2-security
+listeners:
+  - address: 127.0.0.1:8443
+    origins: ["https://api.bank.example"]
+    tls: {{ certificate: server.pem, private_key: key.pem, client_certificates: {{ mode: required, trust_anchors: [ca.pem] }} }}
+issuers:
+  - {{ name: bank, issuer: "https://as.bank.example", audiences: ["https://api.bank.example"] }}
+client_keys: {{ tpps: {{ file: tpps.json }} }}
+upstreams:
+  accounts: {{ servers: ["http://127.0.0.1:8080"] }}
+routes:
+{}{sealed}"#,
+        routes.concat()
+    );
+    let folder = Folder::new();
+    let config = folder.write("gateway.yaml", &config);
+    let decided = |given: &str, request: &str, expected: &str| {
+        let test = format!(
+            "- name: a call\n  given:\n    claims: {{ scope: accounts, client_id: tpp }}\n    {given}\n    request: {{ {request} }}\n  expect: {expected}\n"
+        );
+        let (code, out, err) = check(&config, &[&folder.write("some.tests.yaml", &test)]);
+        assert_eq!(code, Some(0), "{given} {request}: {out}{err}");
+    };
+    let body = "method: POST, body: { amount: 1 }";
+    for profile in ["fapi2", "uk_obie", "brazil", "gulf"] {
+        decided("signed: true", &format!("path: /{profile}, {body}"), "permit");
+        decided("signed: false", &format!("path: /{profile}, {body}"), "signature_missing");
+    }
+    for profile in ["uk_obie", "brazil", "gulf"] {
+        decided("signed: false", &format!("path: /{profile}, method: GET"), "permit");
+    }
+    decided("signed: false", &format!("path: /berlin_group, {body}"), "signature_missing");
+    decided("signed: true", &format!("path: /berlin_group, {body}"), "internal");
+}
+
+#[test]
 fn what_no_test_reaches_is_listed() {
     let (_, out, _) = with_tests(PERMITTED);
     let lines: Vec<&str> = out.lines().collect();

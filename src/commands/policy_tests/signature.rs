@@ -104,7 +104,7 @@ impl RequestSigner {
                 let mut call = plain();
                 call.body = jwt(form.ecosystem, request, origin, body, client_id, key, now)?.into_bytes();
                 call.request.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jwt"));
-                call.request.headers.remove(header::CONTENT_LENGTH);
+                call.request.headers.insert(header::CONTENT_LENGTH, call.body.len().into());
                 Ok(call)
             }
             Form::Seal(_) => Err("policy tests have no certificate for seals, so that the call cannot be judged; write `signed: false`, or test it with `verify`".to_owned()),

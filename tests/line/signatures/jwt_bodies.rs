@@ -1,15 +1,19 @@
 //! Bodies that are signed JWTs (BR-11 to BR-15, UAE-03, UAE-04).
 
+use std::sync::{Arc, Mutex};
+
 use bytes::Bytes;
 use fapi::UnixTime;
 use fapi::code::Code;
 use fapi::jose::signing_keys::NamedKey;
 use fapi::signed_body::jwt_body::{Claims, Content, Rules, ValidBetween, sign_content, verify};
 use http::{HeaderValue, Method, Request, header};
+use sandbox::https::{Answer, HttpServer};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::ecosystem::{BANK, Ecosystem, ORGANIZATION, PAYMENTS, rsa_key};
+use crate::edge::hostile::wire::Talk;
 
 const BRAZIL: &str = "{ request: required, keys: tpps, profile: brazil }";
 const GULF: &str = "{ request: required, keys: tpps, profile: gulf }";
@@ -208,4 +212,51 @@ async fn br_15_uae_03_responses_and_refusals_become_signed_jwts() {
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json", "anybody could ask for it");
         assert!(serde_json::from_slice::<Value>(response.body()).is_ok());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_asked_for_of_a_body_that_does_not_say_it_is_signed() {
+    let world = brazil(BRAZIL).await;
+    let token = world.world.sign(&world.world.token());
+    let head = |content_type: &str, length: usize| {
+        format!(
+            "POST /payments HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n"
+        )
+    };
+    for (head, status) in [
+        (head("application/jwt", 9), "HTTP/1.1 100 "), // control
+        (head("application/json", 9), "HTTP/1.1 400 "),
+        (head("application/jwt", 100_000_000), "HTTP/1.1 413 "),
+    ] {
+        let mut talk = Talk::with(&world.world.client()).await;
+        talk.say(head).await.unwrap();
+        talk.until(status).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_new_is_read_before_a_body_is_refused() {
+    let (next, jwk) = rsa_key("next");
+    let authority = sandbox::pki::Authority::new("Keys CA");
+    let credential = authority.server(&["localhost", "127.0.0.1"]);
+    let served = Arc::new(Mutex::new(json!({ "keys": [rsa_key("first").1] })));
+    let answers = served.clone();
+    let tls = sandbox::tls::tls_config(&credential, None);
+    let answer = move |_| Answer::json(http::StatusCode::OK, answers.lock().unwrap().clone());
+    let host = HttpServer::start(None, Some(tls), Arc::new(answer)).unwrap();
+    let uri = format!("https://localhost:{}/keys", host.address().port());
+    let client = json!({ "client_id": "client-1", "jwks_uri": uri, "org_id": ORGANIZATION });
+    let world = Ecosystem::with(BRAZIL, json!({}), |scene| {
+        scene
+            .file("keys-ca.pem", &authority.pem())
+            .folder(|folder| std::fs::create_dir(folder.join("tpps")).unwrap())
+            .file("tpps/1.json", &client.to_string())
+            .replace("tpps: { file: tpps.json }", "tpps: { directory: tpps, trust_anchors: [keys-ca.pem] }")
+    })
+    .await;
+    let signed = || payment(&world, Wanted::brazil(&world).jwt(PAYMENT, &next));
+    world.refused(signed(), 400, Code::SignatureKeyUnknown, "not published yet").await;
+    *served.lock().unwrap() = json!({ "keys": [jwk] });
+    world.world.clock.advance(31);
+    world.accepted(signed(), "published since").await;
 }

@@ -410,3 +410,32 @@ proptest! {
         prop_assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 }
+
+#[test]
+fn br_15_uae_03_a_response_is_signed_with_its_numbers_and_white_space() {
+    let key = NamedKey::new(PrivateKey::generate(Algorithm::Ps256).unwrap(), Some("own")).unwrap();
+    let valid = Some(ValidBetween { not_before: UnixTime(1), expires: UnixTime(2) });
+    let claims = Claims { issuer: "bank", audience: "tpp", jti: "1", issued_at: UnixTime(1), valid };
+    let signed = |content: Result<Content<'_>, SignedBodyError>| {
+        let jwt = sign_content(&claims, content.unwrap(), &key).unwrap();
+        let part = jwt.split('.').nth(1).unwrap().to_owned();
+        let text = String::from_utf8(URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
+        let parsed: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&parsed["iss"], &parsed["exp"]), (&json!("bank"), &json!(2)), "{text}");
+        text
+    };
+    let body = b" { \"data\" : {\"amount\": 10.00}, \"links\":{} }\n";
+    assert!(signed(Content::brazil(body)).ends_with(", \"data\" : {\"amount\": 10.00}, \"links\":{} }"));
+    assert!(signed(Content::gulf(body)).ends_with(",\"message\":{ \"data\" : {\"amount\": 10.00}, \"links\":{} }}"));
+    for other in ["[1.0]", "\"text\"", "{\"iss\":\"other\"}", "{\"a\":1,\"a\":2}"] {
+        assert!(signed(Content::brazil(other.as_bytes())).ends_with(&format!(",\"data\":{other}}}")), "{other}");
+    }
+    for empty in ["{}", "{ }"] {
+        let text = signed(Content::brazil(empty.as_bytes()));
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap().as_object().unwrap().len(), 6, "{text}");
+    }
+    for bad in [&b""[..], b"{", b"{} {}", b"\xff"] {
+        let refused = Some(SignedBodyError::NotWritable { what: "a body that is not JSON" });
+        assert_eq!((Content::brazil(bad).err(), Content::gulf(bad).err()), (refused.clone(), refused));
+    }
+}
