@@ -1239,7 +1239,7 @@ impl Folder {
         // The key of RFC 7517 appendix A.1.
         let members = r#"{ "tpp": { "org_id": 1, "keys": [{ "kty": "EC", "crv": "P-256", "kid": "1",
             "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM" }] } }"#;
-        folder.write("keys/members.json", members.as_bytes());
+        folder.write("partners/members.json", members.as_bytes());
         for (name, algorithm) in [
             ("signing", &rcgen::PKCS_ECDSA_P256_SHA256),
             ("audit", &rcgen::PKCS_ECDSA_P256_SHA256),
