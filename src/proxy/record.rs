@@ -154,7 +154,7 @@ impl Proxy {
             decision: context.decision,
             signature: context.signed.as_ref().map(|signed| signed.signature()),
             evidence: context.generation.evidence.as_ref().and_then(|key| {
-                let request = context.signed.as_ref().map(|signed| signed.signature().evidence());
+                let request = context.signed.as_ref().and_then(|signed| signed.evidence());
                 key.seal(request, context.signed_response.as_ref())
             }),
         };

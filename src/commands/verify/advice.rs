@@ -54,6 +54,7 @@ pub(super) fn advice(error: &SignatureError, difference: Option<&Difference>, te
         }
         SignatureError::SignatureInvalid => return invalid(difference),
         SignatureError::ContentNotSigned | SignatureError::ContentUnchecked => "Cover content-digest.",
+        SignatureError::Body(_) => "It is not a signature of RFC 9421.",
         SignatureError::Replayed | SignatureError::BeforeLog { .. } => "Make a new signature for each request.",
         SignatureError::NotWritable { .. } | SignatureError::NotSigned | SignatureError::ResponseTooLarge { .. } => {
             "This is of signing."

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use fapi::code::Code;
-use fapi::signature::verify::VerifiedSignature;
+use fapi::signature::signed_request::Verified;
 use fapi::step::Step;
 use fapi::token::{Confirmation, TokenId};
 use http::header::{HOST, USER_AGENT};
@@ -55,7 +55,7 @@ pub struct Ending<'a> {
     /// The gateway's own work before the request was forwarded.
     pub decision: Duration,
     /// The signature of the request.
-    pub signature: Option<&'a VerifiedSignature>,
+    pub signature: Option<&'a Verified>,
     /// What was signed, encrypted.
     pub evidence: Option<String>,
 }
@@ -209,29 +209,43 @@ pub(super) struct Line<'a> {
     evidence: Option<&'a str>,
 }
 
-/// A signature over a request (RFC 9421).
+/// A signature over a request.
 #[derive(JsonSchema)]
 struct SignatureText {
-    /// The name of the client's key.
+    /// The name of the client's key, or of the certificate for seals.
     key_id: String,
-    /// When it was made, in seconds since 1970.
-    created: u64,
-    /// What it covers, as it says itself, each in quotes.
-    components: String,
-    /// The SHA-256 of its bytes, in base64url; of the one with the smaller `s`, if it is of ECDSA.
+    /// When it was made, in seconds since 1970; null for a seal, which has that in `Date`.
+    created: Option<u64>,
+    /// What it covers, as it says itself: components of RFC 9421, each in quotes, or names of fields; null if it covers the content
+    /// alone.
+    components: Option<String>,
+    /// The SHA-256 in base64url: of a signature of RFC 9421, of the one with the smaller `s` if it is of ECDSA; of the value of
+    /// `x-jws-signature`; of a body that is a JWT; or of what a seal covers.
     #[schemars(with = "String")]
     hash: [u8; 32],
 }
 
 impl SignatureText {
-    fn of(signature: &VerifiedSignature) -> Self {
-        let components: Vec<String> = signature.components().iter().map(ToString::to_string).collect();
-        Self {
-            key_id: shortened(signature.key_id(), 256).to_owned(),
-            created: signature.created().0,
-            components: components.join(" "),
-            hash: *signature.signature_hash(),
-        }
+    fn of(signature: &Verified) -> Self {
+        let (key_id, created, components, hash) = match signature {
+            Verified::Http(signature) => {
+                let components: Vec<String> = signature.components().iter().map(ToString::to_string).collect();
+                let created = Some(signature.created().0);
+                (signature.key_id(), created, Some(components.join(" ")), *signature.signature_hash())
+            }
+            Verified::DetachedJws(signature) => {
+                let hash = fapi::sha256(signature.value().as_bytes());
+                (signature.key_id(), Some(signature.issued_at().0), None, hash)
+            }
+            Verified::JwtBody(body) => {
+                (body.key_id(), Some(body.issued_at().0), None, fapi::sha256(body.jwt().as_bytes()))
+            }
+            Verified::Seal(seal) => {
+                let covered: Vec<&str> = seal.covered().iter().map(AsRef::as_ref).collect();
+                (seal.key_id(), None, Some(covered.join(" ")), *seal.signing_string_hash())
+            }
+        };
+        Self { key_id: shortened(key_id, 256).to_owned(), created, components, hash }
     }
 }
 

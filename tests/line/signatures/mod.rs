@@ -1,9 +1,9 @@
 //! Routes that look at signatures of requests, and sign their responses (RFC 9421, FAPI 2.0 HTTP Signatures).
 
 mod content;
-mod evidence;
 mod detached;
 mod ecosystem;
+mod evidence;
 mod jwt_bodies;
 mod keys;
 mod requests;

@@ -1,6 +1,7 @@
 //! A request whose signature holds, content included, and whether the signature may have been used before (RFC 9421 §7.2.2).
 
 use super::error::SignatureError;
+use super::evidence::Evidence;
 use super::form::Forward;
 use super::verify::VerifiedSignature;
 use crate::UnixTime;
@@ -39,6 +40,14 @@ impl SignedRequest {
     /// Its signature.
     pub const fn signature(&self) -> &Verified {
         &self.signature
+    }
+
+    /// What shows later that the client has signed it; `None` of a form of which nothing is kept.
+    pub fn evidence(&self) -> Option<&Evidence> {
+        match &self.signature {
+            Verified::Http(signature) => Some(signature.evidence()),
+            Verified::DetachedJws(_) | Verified::JwtBody(_) | Verified::Seal(_) => None,
+        }
     }
 
     /// The content that the upstream gets in place of the signed one, as its signer wrote it: JSON. `None` if it gets what came.
