@@ -126,7 +126,7 @@ impl Gateway {
             false => authorized,
         };
         let authorized = match authorized.signature_to_remember() {
-            Some(_) => Box::pin(self.use_signature(authorized, now)).await?,
+            Some(_) => Box::pin(self.use_signature(authorized, taken, now)).await?,
             None => authorized,
         };
         let first_use = match authorized.proof() {
@@ -279,6 +279,7 @@ impl Gateway {
         let judged = match shadow {
             None => {
                 let bound = BoundToken::prove(token, evidence)?;
+                seen.sender_proven = true;
                 // Before the proof is used up, so that a client can send the same request again.
                 if let Some(rates) = rates {
                     taken = rates.take_by_token(&bound, &mut seen.rate_limits)?;
@@ -288,6 +289,7 @@ impl Gateway {
             Some(shadow) => {
                 let judged = guard.authorize_in_shadow(token, evidence, (&target, &request.headers), shadow, now)?;
                 // Whose token it is counts only if that was proven: nobody uses up what is another's.
+                seen.sender_proven = judged.token().and_then(AcceptedToken::bound).is_some();
                 if let (Some(rates), Some(bound)) = (rates, judged.token().and_then(AcceptedToken::bound)) {
                     taken = rates.take_by_token(bound, &mut seen.rate_limits)?;
                 }

@@ -15,6 +15,7 @@ use http::HeaderMap;
 use http::request::Parts;
 
 use super::{Client, Gateway};
+use crate::rate_limits::Taken;
 use crate::replay::UsedOnce;
 use crate::signatures::{NoKeys, UsedSignature};
 
@@ -63,7 +64,10 @@ impl Gateway {
         let set =
             waiting.rules().filter(|rules| needs_keys(&rules.form, &request.headers)).and_then(|rules| rules.keys);
         let head = match set {
-            Some(set) => self.with_keys(set, waiting.client_id(), |keys, _| judge(keys)).await,
+            Some(set) => {
+                let judged = self.with_keys(set, waiting.client_id(), |keys, _| judge(keys)).await;
+                judged.map_err(|cause| if waiting.is_in_shadow() { without_keys(cause) } else { cause })
+            }
             None => judge(&KeySet::default()).map_err(Cause::from),
         };
         let head = match head {
@@ -100,7 +104,8 @@ impl Gateway {
             };
             waiting.verify(signed, &expected, keys, now)
         });
-        match verified.await {
+        let verified = verified.await;
+        match verified.map_err(|cause| if waiting.is_in_shadow() { without_keys(cause) } else { cause }) {
             Ok(signed) => Ok(Ok(signed)),
             Err(Cause::Signature(error)) => Ok(Err(error)),
             Err(other) => Err(other),
@@ -136,7 +141,14 @@ impl Gateway {
     }
 
     /// Records the use of the signature, if that counts once.
-    pub(super) async fn use_signature(&self, authorized: Authorized, now: UnixTime) -> Result<Authorized, Cause> {
+    ///
+    /// What was used before gives back what it has `taken`, as a proof does.
+    pub(super) async fn use_signature(
+        &self,
+        authorized: Authorized,
+        taken: &Taken,
+        now: UnixTime,
+    ) -> Result<Authorized, Cause> {
         let Some(used) = authorized.signature_to_remember() else { return Ok(authorized) };
         let client = authorized.client_id().unwrap_or_default();
         let recorded = UsedSignature::of(client, used);
@@ -151,6 +163,9 @@ impl Gateway {
             }
             Err(cause) => Err(cause),
         };
+        if matches!(outcome, Err(Cause::Signature(SignatureError::Replayed))) {
+            self.give_back(&authorized, taken);
+        }
         match outcome {
             Ok(first_use) => Ok(authorized.with_signature_used(&first_use)?),
             Err(Cause::Signature(error)) => Ok(authorized.pass_replayed(error)?),
@@ -160,6 +175,12 @@ impl Gateway {
             Err(cause) => Err(cause),
         }
     }
+}
+
+/// In shadow, keys that cannot be read are those of a client of which none are known.
+fn without_keys(cause: Cause) -> Cause {
+    let Cause::Unavailable(Unavailable::ClientKeys { client, .. }) = &cause else { return cause };
+    SignatureError::ClientUnknown { client: format!("{client:?}, whose keys cannot be read").into() }.into()
 }
 
 /// Whether the header section of a request is judged by keys.

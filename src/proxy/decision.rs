@@ -233,10 +233,13 @@ impl Proxy {
         let status = head.status.as_u16();
         session.write_response_header(Box::new(head), without_body).await?;
         context.own_status = Some(status);
-        if !without_body {
-            let bytes = body.len() as u64;
-            session.write_response_body(Some(body), true).await?;
-            context.response_bytes = bytes;
+        let mut rest = if without_body { Bytes::new() } else { body };
+        // In parts: it is each of them that a client may take its time to read, and not the whole.
+        while !rest.is_empty() {
+            let part = rest.split_to(rest.len().min(PART));
+            context.response_bytes = context.response_bytes.saturating_add(part.len() as u64);
+            session.write_response_body(Some(part), rest.is_empty()).await?;
+            self.check_overdue(context)?;
         }
         unread::after_response(session, context).await;
         Ok(())
@@ -325,9 +328,13 @@ impl Proxy {
         self.add_cors(session, context, &mut head)?;
         head.insert_header(header::DATE, http_date(self.clock.now()))?;
         head.insert_header(header::CONTENT_LENGTH, 0)?;
+        self.sign_refusal(session, context, &mut head, Bytes::new()).await;
         self.answer_without_body(session, context, head).await
     }
 }
+
+/// How much of a response is written at a time, in bytes.
+const PART: usize = 64 * 1024;
 
 /// The body, of at most this many bytes: what was read of it before, or what is read now.
 async fn read_once<'b>(

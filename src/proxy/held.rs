@@ -26,6 +26,7 @@ use super::Proxy;
 use super::context::{Context, connection};
 use super::edits::without_hops;
 use super::unread::{self, Framing};
+use crate::connection::http2_stream::Http2Stream;
 
 /// Why an exchange is not Pingora's.
 #[derive(Clone, Copy)]
@@ -57,21 +58,28 @@ struct Answer {
 
 impl Proxy {
     /// Has the whole exchange.
-    pub(super) async fn exchange_held(&self, session: &mut Session, context: &mut Context, held: Held) {
+    ///
+    /// # Errors
+    /// Those of the attempt, of which Pingora has the answer made: a response of which a part is missing has no end then.
+    pub(super) async fn exchange_held(
+        &self,
+        session: &mut Session,
+        context: &mut Context,
+        held: Held,
+    ) -> pingora::Result<()> {
+        if let Some(stream) = Http2Stream::current().filter(|_| session.is_http2()) {
+            stream.limit(context.time_left());
+        }
         let answer = loop {
             match self.attempt(session, context, held).await {
                 Err(error) if error.retry() => {}
                 ended => break ended,
             }
         };
-        let delivered = match (answer, held) {
-            (Ok(Some(answer)), Held::Endpoint(endpoint)) => self.deliver(session, context, endpoint, answer).await,
-            (Ok(Some(answer)), Held::Signed(_)) => self.deliver_signed(session, context, answer).await,
-            (Ok(Some(_)), Held::Upload) | (Ok(None), _) => Ok(()),
-            (Err(error), _) => Err(error),
-        };
-        if let Err(error) = delivered {
-            let _ = self.fail_to_proxy(session, &error, context).await;
+        match (answer?, held) {
+            (Some(answer), Held::Endpoint(endpoint)) => self.deliver(session, context, endpoint, answer).await,
+            (Some(answer), Held::Signed(_)) => self.deliver_signed(session, context, answer).await,
+            (Some(_), Held::Upload) | (None, _) => Ok(()),
         }
     }
 
@@ -93,20 +101,36 @@ impl Proxy {
             Ok(connected) => connected,
             Err(error) => return Err(self.fail_to_connect(session, &peer, context, error.into_up())),
         };
-        // The answer is small, and nobody sees the beginning of it: what its first byte may take is enough for all of it.
-        let patience = peer.options.read_timeout.unwrap_or(context.time_left()).min(context.time_left());
+        // The answer of an endpoint is small, and nobody sees the beginning of it: what its first byte may take is enough for all of
+        // it. Elsewhere it is each read that may take so long.
+        let patience = match held {
+            Held::Endpoint(_) => peer.options.read_timeout.unwrap_or(context.time_left()).min(context.time_left()),
+            Held::Signed(_) | Held::Upload => context.time_left(),
+        };
+        let (mut sent, mut early) = (false, false);
         let body = context.body.clone();
         let answer = match self.held_request(session, context, (&peer, &server), &body, held) {
             Ok(request) => {
                 context.body_bytes = body.len() as u64;
-                context.body_done = true;
                 let late =
                     || Err(Error::explain(ErrorType::ReadTimedout, "the server did not answer in time").into_up());
                 let largest = held.largest_answer();
                 let asking = async {
                     let asked = async {
-                        send(&peer, &mut server, request, body).await?;
-                        let head = read_head(&mut server).await?;
+                        let head = match send(&peer, &mut server, request, body).await {
+                            Ok(()) => {
+                                sent = true;
+                                read_head(&mut server).await?
+                            }
+                            // A server may answer before it has read everything, and need not read it then (RFC 9110 §15.5.14).
+                            Err(error) => match timeout(LONGEST_ENDING, read_head(&mut server)).await {
+                                Ok(Ok(head)) => {
+                                    early = true;
+                                    head
+                                }
+                                Ok(Err(_)) | Err(_) => return Err(error),
+                            },
+                        };
                         match largest {
                             Some(largest) => Ok((head, read_whole(&mut server, largest).await?)),
                             None => Ok((head, Bytes::new())),
@@ -120,6 +144,7 @@ impl Proxy {
                     answered = asking => answered,
                     left = session.as_downstream_mut().read_body_or_idle(true) => Err(nobody_waits(left)),
                 };
+                context.body_done = sent || early;
                 match (answered, largest) {
                     (Ok((head, body)), Some(_)) => Ok(Some(Answer { head, body })),
                     (Ok((head, _)), None) => self.pass_on(session, context, head, &mut server).await.map(|()| None),
@@ -134,7 +159,7 @@ impl Proxy {
             }
             Held::Signed(_) | Held::Endpoint(_) | Held::Upload => error,
         });
-        let (connector, used, sound) = (self.connector.clone(), peer.clone(), answer.is_ok());
+        let (connector, used, sound) = (self.connector.clone(), peer.clone(), answer.is_ok() && !early);
         let mut ending = Box::pin(async move {
             if sound {
                 let idle = used.options.idle_timeout;
@@ -256,8 +281,10 @@ impl Proxy {
         self.edit_response(session, &mut head, context)?;
         head.remove_header(&header::TRANSFER_ENCODING);
         head.set_version(Version::HTTP_11);
-        let is_head = session.req_header().method == http::Method::HEAD;
-        if !is_head && !matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        // RFC 9110 §15.3.5, §15.4.5: these have no content, whatever an HTTP/2 server sends.
+        let has_none = matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let body = if has_none { Bytes::new() } else { body };
+        if !has_none && session.req_header().method != http::Method::HEAD {
             head.insert_header(header::CONTENT_LENGTH, body.len())?;
         }
         let body = match self.sign_response(session, context, &mut head, &body).await {

@@ -177,7 +177,7 @@ impl ProxyHttp for Proxy {
             // Boxed, as what is rare: every exchange would carry the room for it.
             return match context.held() {
                 Some(held) => {
-                    Box::pin(self.exchange_held(session, context, held)).await;
+                    Box::pin(self.exchange_held(session, context, held)).await?;
                     Ok(true)
                 }
                 None => Ok(false),

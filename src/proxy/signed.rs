@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fapi::UnixTime;
 use fapi::jose::signing_keys::{NamedKey, SigningKeys};
+use fapi::message::ExchangeError;
 use fapi::permit::{Awaited, AwaitsSignature, Judged, ReadContent};
 use fapi::rejection::{Cause, Seen, Unavailable};
 use fapi::route::{Origin, Route};
@@ -58,7 +59,7 @@ impl Proxy {
         let Some(origin) = &seen.origin else {
             return Err(Unavailable::Internal { detail: "a request has a route and no origin".to_owned() }.into());
         };
-        let content = if session.is_body_empty() { Content::Absent } else { Content::Present };
+        let content = content_of_request(session, context, &waiting).await?;
         let (generation, now) = (context.generation.clone(), self.clock.unix_time());
         let (gateway, peer) = (&generation.gateway, context.peer.clone());
         let client = Client { peer: &peer, verified_chain: context.verified_chain, address };
@@ -283,7 +284,9 @@ impl Proxy {
         body: Bytes,
     ) -> Bytes {
         let seen = &context.exchange.seen;
-        if seen.token.is_none() || !seen.route.as_deref().is_some_and(signs_responses) {
+        // Of these, there are no more than exchanges may be in progress.
+        let has_place = context.place.is_some() || context.answering.is_some();
+        if !seen.sender_proven || !has_place || !seen.route.as_deref().is_some_and(signs_responses) {
             return body;
         }
         let mut signed = head.clone();
@@ -298,6 +301,29 @@ impl Proxy {
                 body
             }
         }
+    }
+}
+
+/// Whether a request has content. Where nothing says so before its end, and it claims no digest that content would have, an empty
+/// message may still end: its first byte decides, with which no signature holds.
+async fn content_of_request(
+    session: &mut Session,
+    context: &mut Context,
+    waiting: &AwaitsSignature,
+) -> Result<Content, Cause> {
+    if session.is_body_empty() {
+        return Ok(Content::Absent);
+    }
+    let headers = &session.req_header().headers;
+    let says = [header::CONTENT_LENGTH.as_str(), CONTENT_DIGEST].iter().any(|name| headers.contains_key(*name));
+    if says || !waiting.needs_digest_of(headers) {
+        return Ok(Content::Present);
+    }
+    let limits = context.limits.on(&waiting.route().limits);
+    match wait_for_body(session, context, &limits, 0, None).await {
+        Ok(_) => Ok(Content::Absent),
+        Err(ExchangeError::BodyTooLarge { .. }) => Err(SignatureError::DigestMissing.into()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -23,6 +23,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName};
 
 use crate::UnixTime;
@@ -39,9 +40,11 @@ use crate::policy::{Policy, PolicyError, Remaining};
 use crate::route::{Matched, Requirement, Route, Target, UpstreamRef};
 use crate::sender::{AcceptedToken, BoundToken, SenderError, SenderEvidence};
 use crate::shadow::{InShadow, WouldDeny};
-use crate::signature::digest::{ClaimedDigest, ContentHasher};
+use crate::signature::component::Component;
+use crate::signature::digest::{CONTENT_DIGEST, ClaimedDigest, ContentHasher};
 use crate::signature::error::SignatureError;
 use crate::signature::form::{Form, Forward};
+use crate::signature::input::{SIGNATURE, SIGNATURE_INPUT};
 use crate::signature::message::{Message, RequestView};
 use crate::signature::profile::Content;
 use crate::signature::rules::{Presence, RequestRules, SignatureRules};
@@ -463,6 +466,19 @@ impl AwaitsSignature {
         self.rules.request.as_ref()
     }
 
+    /// Whether what does not hold is noted alone.
+    pub const fn is_in_shadow(&self) -> bool {
+        self.shadow.is_some()
+    }
+
+    /// Whether a request with these fields, if it has content, is refused for lack of a digest: its signature cannot hold.
+    pub fn needs_digest_of(&self, headers: &HeaderMap) -> bool {
+        let rules = self.rules().filter(|rules| rules.presence == Presence::Required && self.shadow.is_none());
+        let is_http =
+            rules.is_some_and(|rules| matches!(rules.form, Form::Http(_)) && rules.form.is_claimed_by(headers));
+        is_http && !headers.contains_key(CONTENT_DIGEST)
+    }
+
     /// The client of the token, whose keys count.
     pub fn client_id(&self) -> Option<&str> {
         self.rest.token().and_then(|token| token.claims().text("client_id"))
@@ -498,6 +514,10 @@ impl AwaitsSignature {
                     Err(SignatureError::TagMissing { .. }) if may_lack => return Ok(HeadSignature(Head::Unsigned)),
                     signed => signed?,
                 };
+                if remember_for.is_some() {
+                    signed.check_only()?;
+                }
+                check_forwarded(request.headers, signed.components())?;
                 let has_digest = content == Content::Present || signed.covers_digest();
                 let claimed = if has_digest { Some(ClaimedDigest::read(request.headers)?) } else { None };
                 Head::Http { signed, claimed, remember_for }
@@ -539,6 +559,20 @@ impl AwaitsSignature {
         let Some(shadow) = self.shadow else { return Err(error) };
         Ok(self.rest.noting(WouldDeny::by_policy(error.code(), &error, shadow)))
     }
+}
+
+/// RFC 9110 §7.6.1: a field that `Connection` names is for the next hop, and does not go on. What is covered has to, with the
+/// signature itself, or the upstream would get another message than the one that was signed (HSIG-15).
+fn check_forwarded(headers: &HeaderMap, covered: &[Component]) -> Result<(), SignatureError> {
+    let own = [SIGNATURE, SIGNATURE_INPUT].map(|name| Component::field(HeaderName::from_static(name)));
+    let options = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    for option in options.flat_map(|value| value.split(',')).map(str::trim) {
+        let named = covered.iter().chain(&own).find(|component| component.is_of_field(option));
+        if let Some(component) = named {
+            return Err(SignatureError::ComponentNotForwarded { component: component.shown() });
+        }
+    }
+    Ok(())
 }
 
 /// A request whose header section is signed as its route says.
@@ -592,6 +626,11 @@ pub enum ReadContent {
 }
 
 impl AwaitsContent {
+    /// Whether what does not hold is noted alone.
+    pub const fn is_in_shadow(&self) -> bool {
+        self.shadow.is_some()
+    }
+
     /// The route, whose limits the content has.
     pub fn route(&self) -> &Arc<Route> {
         self.rest.route()

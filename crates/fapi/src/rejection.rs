@@ -318,6 +318,8 @@ pub struct Seen {
     pub token_id: Option<TokenId>,
     /// The token, once it is found authentic and active.
     pub token: Option<Arc<ActiveToken>>,
+    /// Whether the sender of that token is the client that it was issued to.
+    pub sender_proven: bool,
     /// Whose token it is, if it is authentic and was refused.
     pub named: Option<Arc<Named>>,
     /// The client, at an endpoint of an authorization server, once it is authenticated.

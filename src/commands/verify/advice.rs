@@ -55,6 +55,10 @@ pub(super) fn advice(error: &SignatureError, difference: Option<&Difference>, te
         SignatureError::SignatureInvalid => return invalid(difference),
         SignatureError::ContentNotSigned | SignatureError::ContentUnchecked => "Cover content-digest.",
         SignatureError::Body(_) => "It is not a signature of RFC 9421.",
+        SignatureError::SeveralSignatures => "Sign once with this tag.",
+        SignatureError::ComponentNotForwarded { .. } => {
+            "Connection names fields for the next hop alone; leave it out there."
+        }
         SignatureError::Replayed | SignatureError::BeforeLog { .. } => "Make a new signature for each request.",
         SignatureError::NotWritable { .. } | SignatureError::NotSigned | SignatureError::ResponseTooLarge { .. } => {
             "This is of signing."

@@ -116,6 +116,11 @@ impl Component {
         Self { name: Name::Derived(derived), parameters: Vec::new() }
     }
 
+    /// Whether it is of the field with this name, in any case.
+    pub(crate) fn is_of_field(&self, name: &str) -> bool {
+        matches!(&self.name, Name::Field(own) if own.as_str().eq_ignore_ascii_case(name))
+    }
+
     /// The same of the request that a response answers.
     #[must_use]
     pub fn of_request(mut self) -> Self {
@@ -194,7 +199,7 @@ impl Component {
     }
 
     /// Its text for a log, truncated.
-    pub(super) fn shown(&self) -> Box<str> {
+    pub(crate) fn shown(&self) -> Box<str> {
         printable(&self.to_string())
     }
 }

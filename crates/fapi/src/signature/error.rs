@@ -164,6 +164,15 @@ pub enum SignatureError {
     /// A digest is signed that was not compared with the content.
     #[error("the signature covers a content-digest that was not compared with the content")]
     ContentUnchecked,
+    /// More than one signature with the tag, where each counts once.
+    #[error("more than one signature of the message has the tag, and one alone counts once")]
+    SeveralSignatures,
+    /// A field that is covered does not go up.
+    #[error("component {component} is covered, and Connection names it, so that it would not be forwarded")]
+    ComponentNotForwarded {
+        /// Its identifier.
+        component: Box<str>,
+    },
     /// The signature was accepted before.
     #[error("the signature was used before")]
     Replayed,
@@ -220,6 +229,8 @@ impl SignatureError {
             | Self::ComponentRefused { .. }
             | Self::ComponentRepeated { .. }
             | Self::ComponentMalformed { .. }
+            | Self::ComponentNotForwarded { .. }
+            | Self::SeveralSignatures
             | Self::BaseTooLarge { .. }
             | Self::TooManySignatures { .. }
             | Self::TooManyComponents { .. }

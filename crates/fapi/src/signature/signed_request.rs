@@ -76,6 +76,9 @@ impl SignedRequest {
     }
 }
 
+/// The longest time, in seconds, for which a route may accept a signature.
+pub const LONGEST_MAX_AGE: u64 = 300;
+
 /// A signature that is about to be used.
 #[derive(Clone, Copy, Debug)]
 pub struct SignatureUse {
@@ -104,8 +107,9 @@ impl SignatureUse {
 
     /// The use of something that is remembered for as long as it is good.
     pub(crate) fn of_time(id: ProofId, created: UnixTime, max_age: u64, ahead: u64) -> Self {
-        let until = created.plus(max_age);
-        Self { id, created, ahead, good_until: until, forget_after: until }
+        // Another route, or a reload, may accept the same signature for longer.
+        let forget_after = created.plus(max_age.max(LONGEST_MAX_AGE));
+        Self { id, created, ahead, good_until: created.plus(max_age), forget_after }
     }
 
     /// What a log knows it by.

@@ -35,9 +35,11 @@ pub fn verify(
 ) -> Result<SignedFields, SignatureError> {
     let mut first_failure = None;
     let is_for_us = |input: &&SignatureInput| profile.tag.as_deref().is_none_or(|tag| input.tag() == Some(tag));
-    for input in SignatureInput::read(message.headers())?.iter().filter(is_for_us) {
+    let inputs = SignatureInput::read(message.headers())?;
+    let several = inputs.iter().filter(is_for_us).nth(1).is_some();
+    for input in inputs.iter().filter(is_for_us) {
         match verify_one(input, message, profile, keys, now) {
-            Ok(signed) => return Ok(signed),
+            Ok(signed) => return Ok(SignedFields { several, ..signed }),
             Err(error) => drop(first_failure.get_or_insert(error)),
         }
     }
@@ -80,6 +82,7 @@ pub fn verify_one(
             evidence,
         },
         content_digest: FieldHash::of(message.headers()),
+        several: false,
     })
 }
 
@@ -143,6 +146,8 @@ pub struct SignedFields {
     signature: VerifiedSignature,
     /// The field as it was when the signature was verified.
     content_digest: FieldHash,
+    /// Whether other signatures of the message have the tag too.
+    several: bool,
 }
 
 impl SignedFields {
@@ -161,6 +166,20 @@ impl SignedFields {
     /// [`SignatureError::ContentUnchecked`] if it covers a digest, which has to be compared even with no bytes.
     pub fn without_content(self) -> Result<VerifiedSignature, SignatureError> {
         if self.covers_digest() { Err(SignatureError::ContentUnchecked) } else { Ok(self.signature) }
+    }
+
+    /// Checks that no other signature of the message has the tag: whoever takes this one away would have a message that counts
+    /// once more.
+    ///
+    /// # Errors
+    /// [`SignatureError::SeveralSignatures`].
+    pub(crate) const fn check_only(&self) -> Result<(), SignatureError> {
+        if self.several { Err(SignatureError::SeveralSignatures) } else { Ok(()) }
+    }
+
+    /// What it covers.
+    pub(crate) fn components(&self) -> &[Component] {
+        self.signature.components()
     }
 
     /// Whether the digest of the content is covered.
