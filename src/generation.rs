@@ -10,6 +10,7 @@ use fapi::credentials::Scheme;
 use fapi::jose::signing_keys::SigningKeys;
 use fapi::policy::{NonceMode, Policy};
 use fapi::route::Route;
+use fapi::signature::rules::Replay;
 
 use crate::config::Overview;
 use crate::connection::VirtualHosts;
@@ -163,8 +164,15 @@ impl Generation {
     pub fn replay_log_too_young_for(&self, now: UnixTime) -> u64 {
         let without_nonce =
             |policy: &Policy| policy.schemes().contains(&Scheme::Dpop) && policy.nonce() != NonceMode::Always;
-        // An assertion cannot have a nonce at all.
-        let needs_log = |route: &&Arc<Route>| route.policy().is_some_and(without_nonce) || route.endpoint().is_some();
+        // Neither an assertion nor a signature can have one of the gateway's.
+        let remembers = |policy: &Policy| {
+            let rules = policy.signature().and_then(|rules| rules.request.as_ref());
+            rules.is_some_and(|rules| rules.replay != Replay::Ignore)
+        };
+        let needs_log = |route: &&Arc<Route>| {
+            route.policy().is_some_and(|policy| without_nonce(policy) || remembers(policy))
+                || route.endpoint().is_some()
+        };
         let routes = self.gateway.routes.iter().filter(needs_log);
         let alone = routes.map(|route| self.gateway.may_decide_alone(&route.name, now));
         let began = alone.map(|alone| self.gateway.replay_log_began(alone)).max();
