@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use crate::support::backend::Backend;
 use crate::support::client::Client;
 use crate::support::program::Program;
+use crate::support::signature::verified;
 use crate::support::token::{MODULE, Token, in_token};
 use crate::support::tools::tool;
 use crate::support::{DEADLINE, Folder, ORIGIN, Scene, TestClock, remember, request};
@@ -239,4 +240,48 @@ async fn while_the_token_is_gone_or_hangs_the_issuer_is_not_asked_and_others_are
     assert_eq!(program.ends().await, Some(0));
     let text = std::fs::read_to_string(folder.path().join("audit.jsonl")).unwrap();
     assert!(text.matches("\"code\":\"introspection_unavailable\"").count() >= 54, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_are_signed_where_the_key_is_and_withheld_while_it_is_gone() {
+    fapi_gateway::connection::tls::install_provider().expect("ours is the first provider in the process");
+    for kind in KeyKind::ALL {
+        let key = SigningKey::generate(kind, "own");
+        let authority = Authority::new("Test CA");
+        let issuer = AuthorizationServer::start(&authority).unwrap();
+        let backend = Backend::http1().await;
+        let folder = Scene::new(&authority, issuer.issuer(), backend.address())
+            .replace("    scopes: [accounts]\n", "    scopes: [accounts]\n    signature: { response: sign }\n")
+            .append(&format!(
+                "signing: {{ keys: [{{ private_key: {}, key_id: own }}] }}\naudit: {{ destination: audit.jsonl }}\ndpop: {{ nonce: always }}\n",
+                in_token("between.so", "own")
+            ))
+            .into_folder();
+        let token = Token::new(&folder);
+        token.import(&key.private_key_pem(), "own", "01");
+        token.between();
+        let mut program = Program::run_with_token(&folder, &token);
+        let (address, _) = program.addresses();
+        program.says(" ready version");
+        let credential = authority.client("client-1");
+        let client = Client::new(address, &authority).origin(ORIGIN).certificate(&credential);
+        let now = || TestClock::new().now();
+        let ask = || {
+            let token = issuer.token(now()).bound_to_certificate(&credential);
+            request("/accounts", &remember(token.sign(issuer.key(KeyKind::Ps256))))
+        };
+        let asked = ask();
+        let response = client.send(asked.clone()).await.expect("an answer");
+        assert_eq!(response.status(), 200, "{kind:?}");
+        let keys = serde_json::json!({ "keys": [key.jwk()] });
+        assert_eq!(verified(&response, &asked, &keys, now()).key_id(), "own", "{kind:?}");
+        token.is_gone(true);
+        let response = client.send(ask()).await.expect("an answer");
+        assert_eq!(response.status(), 500, "{kind:?}: nothing is sent as if it were signed");
+        assert!(response.headers().get("signature").is_none());
+        program.signal("-TERM");
+        assert_eq!(program.ends().await, Some(0));
+        let text = std::fs::read_to_string(folder.path().join("audit.jsonl")).unwrap();
+        assert!(text.contains("\"code\":\"response_not_signed\""), "{text}");
+    }
 }

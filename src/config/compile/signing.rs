@@ -21,6 +21,8 @@ pub(super) struct Signing {
     /// Whether it has an issuer, good or bad.
     has_issuer: bool,
     issuer: Option<Box<str>>,
+    /// Whether the first key is in a token.
+    in_token: bool,
     keys: Option<Arc<SigningKeys>>,
 }
 
@@ -42,6 +44,8 @@ impl Build<'_> {
         let Some(entry) = &mut file.signing else {
             return Signing { written: self.report.lost_under(&at), ..Signing::default() };
         };
+        let first = entry.keys.iter().flatten().next().and_then(|first| first.private_key.as_ref());
+        let in_token = matches!(first, Some(file::PrivateKey::Token(_)));
         let issuer = entry.issuer.as_deref().map(|issuer| self.own_issuer(&at.key("issuer"), issuer));
         let keys = self.signing_keys(&at.key("keys"), entry.keys.as_deref_mut(), profile);
         if let Some((signer, others)) = keys.as_deref().and_then(|keys| keys.split_first()) {
@@ -58,13 +62,18 @@ impl Build<'_> {
         if keys.is_some() && file.admin.is_none() {
             self.warn(&at.key("keys"), "nobody can read the key set; add `admin`, which has it at `/jwks.json`");
         }
-        Signing { written: true, has_issuer: issuer.is_some(), issuer: issuer.flatten(), keys }
+        Signing { written: true, has_issuer: issuer.is_some(), issuer: issuer.flatten(), in_token, keys }
     }
 
     /// What signs JWTs of this type for the key at `at`; `None` if the section has a problem, and where files are not read.
     pub(super) fn jwt_signer(&mut self, at: &KeyPath, typ: &str) -> Option<JwtSigner> {
         if !self.signing.written {
             self.problem(at, "there is no key to sign with; add the section `signing`, or remove this key");
+        }
+        if self.signing.in_token {
+            let problem =
+                "the first key of `signing` is in a token, which takes too long for this; put a key in a file first";
+            self.problem(at, problem);
         }
         Some(JwtSigner::new(self.signing.keys.clone()?, typ))
     }
@@ -144,8 +153,18 @@ impl Build<'_> {
         profile: Option<Profile>,
     ) -> Option<NamedKey> {
         let key_at = at.key("private_key");
-        let path = self.needed(&key_at, entry.private_key.as_ref(), "name the PEM file of the key");
-        let key = path.and_then(|path| self.private_key(&key_at, path));
+        let written = self.needed(&key_at, entry.private_key.as_ref(), "name the PEM file of the key");
+        let key = match written {
+            Some(file::PrivateKey::File(path)) => {
+                let der = self.private_key(&key_at, path).map(Zeroizing::new);
+                der.map(|der| (self.named_files == NamedFiles::Read).then(|| PrivateKey::from_der(&der)))
+            }
+            Some(file::PrivateKey::Token(token)) => {
+                let opened = self.token_key(&key_at, token);
+                opened.map(|opened| opened.map(|opened| Ok(opened.key)))
+            }
+            None => None,
+        };
         let key_id = match entry.key_id.as_deref() {
             None => Some(None),
             key_id => self.text(&at.key("key_id"), key_id, "write the `kid`, or remove the key").map(Some),
@@ -155,7 +174,7 @@ impl Build<'_> {
             self.key_algorithm(at, &mut entry.algorithm, profile, None)?;
             return None;
         }
-        let key = match PrivateKey::from_der(&Zeroizing::new(key?)) {
+        let key = match key?? {
             Ok(PrivateKey::Rsa(key)) if key.public_modulus_len() > LARGEST_RSA => {
                 Err("an RSA key of more than 4096 bits takes too long to sign with".to_owned())
             }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::scalar::FilePath;
+use super::PrivateKey;
 use super::issuers::Algorithm;
 
 /// The keys that the gateway signs with, for `forward.identity_jwt`, `metadata.signed` and `signature.response`.
@@ -23,9 +23,10 @@ pub(in crate::config) struct Signing {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct SigningKey {
-    /// PEM file with the private key: EC P-256, Ed25519, or RSA from 2048 to 4096 bits.
+    /// The private key: EC P-256, Ed25519, or RSA from 2048 to 4096 bits; a PEM file, or where it is in a token of PKCS#11, which
+    /// may be the first one only where nothing but responses is signed.
     #[schemars(required)]
-    pub(in crate::config) private_key: Option<FilePath>,
+    pub(in crate::config) private_key: Option<PrivateKey>,
     /// Its `kid`. Default: the thumbprint of the key (RFC 7638).
     pub(in crate::config) key_id: Option<String>,
     /// The algorithm, which has to be that of the key. Default: that of the key.
