@@ -1,7 +1,7 @@
 //! `fapi-gateway verify`: verifies the signatures of a captured HTTP message (RFC 9421 §3.2), and says of each what it covers,
 //! line by line, and what to look at if it does not hold.
 //!
-//! The steps are those of a running gateway. Credentials that are covered are not printed: see [`shown`].
+//! The steps are those of a running gateway. Credentials that are covered are not printed: see `shown`.
 
 mod advice;
 mod difference;
