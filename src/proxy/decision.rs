@@ -172,7 +172,7 @@ impl Proxy {
         if signs_responses(authorized.route()) && body.is_none() && !session.is_body_empty() {
             let limits = context.limits.on(&authorized.route().limits);
             let limit = usize::try_from(limits.body_bytes).unwrap_or(usize::MAX);
-            read_once(session, context, &limits, limit, &mut body).await?;
+            Box::pin(read_once(session, context, &limits, limit, &mut body)).await?;
         }
         if breaks_chunks(session) {
             return Err(ExchangeError::BodyMalformed.into());
@@ -213,7 +213,8 @@ impl Proxy {
         context.answering = self.exchanges.answer(context.generation.limits.exchanges);
         let body = if context.answering.is_some() { body } else { String::new() };
         head.insert_header(header::CONTENT_LENGTH, body.len())?;
-        let body = self.sign_refusal(session, context, &mut head, Bytes::from(body)).await;
+        // Boxed, as what is rare: every exchange would carry the room for it.
+        let body = Box::pin(self.sign_refusal(session, context, &mut head, Bytes::from(body))).await;
         self.answer_with(session, context, head, body, framing).await?;
         Ok(status)
     }
@@ -328,7 +329,7 @@ impl Proxy {
         self.add_cors(session, context, &mut head)?;
         head.insert_header(header::DATE, http_date(self.clock.now()))?;
         head.insert_header(header::CONTENT_LENGTH, 0)?;
-        self.sign_refusal(session, context, &mut head, Bytes::new()).await;
+        Box::pin(self.sign_refusal(session, context, &mut head, Bytes::new())).await;
         self.answer_without_body(session, context, head).await
     }
 }
