@@ -92,7 +92,7 @@ fn is_known(target: &str) -> bool {
 }
 
 /// The modules of the gateway.
-const PARTS: [&str; 24] = [
+const PARTS: [&str; 25] = [
     "admin",
     "authorization_server",
     "certificate",
@@ -110,6 +110,7 @@ const PARTS: [&str; 24] = [
     "replay",
     "resource",
     "server",
+    "signatures",
     "store",
     "sync",
     "telemetry",
