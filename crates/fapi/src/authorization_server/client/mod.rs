@@ -37,15 +37,7 @@ impl RegisteredClient {
     /// # Errors
     /// [`ClientErrors`], all problems at once.
     pub fn parse(document: &[u8]) -> Result<Self, ClientErrors> {
-        let only = |fault| ClientErrors(vec![ClientError { member: None, fault }]);
-        if document.len() > MAX_BYTES {
-            return Err(only(ClientFault::TooLarge));
-        }
-        let members = parse_object(document).map_err(|_| only(ClientFault::Ambiguous))?;
-        let mut reader = Reader::of(&members);
-        let id = reader.id();
-        let metadata = reader.metadata();
-        reader.finish(id.zip(metadata).map(|(id, metadata)| Self { id, metadata }))
+        Self::read(document, |reader| reader.metadata())
     }
 
     /// Reads the same of a client of which nothing but its keys counts: `client_id`, and one of `jwks` and `jwks_uri`. Other members
@@ -54,6 +46,13 @@ impl RegisteredClient {
     /// # Errors
     /// [`ClientErrors`], all problems at once.
     pub fn parse_keys(document: &[u8]) -> Result<Self, ClientErrors> {
+        Self::read(document, |reader| Some(reader.keys_alone()))
+    }
+
+    fn read(
+        document: &[u8],
+        metadata: impl FnOnce(&mut Reader<'_>) -> Option<ClientMetadata>,
+    ) -> Result<Self, ClientErrors> {
         let only = |fault| ClientErrors(vec![ClientError { member: None, fault }]);
         if document.len() > MAX_BYTES {
             return Err(only(ClientFault::TooLarge));
@@ -61,8 +60,8 @@ impl RegisteredClient {
         let members = parse_object(document).map_err(|_| only(ClientFault::Ambiguous))?;
         let mut reader = Reader::of(&members);
         let id = reader.id();
-        let metadata = reader.keys_alone();
-        reader.finish(id.map(|id| Self { id, metadata }))
+        let metadata = metadata(&mut reader);
+        reader.finish(id.zip(metadata).map(|(id, metadata)| Self { id, metadata }))
     }
 
     /// Its identifier: 1 to 256 characters of printable ASCII.
