@@ -40,7 +40,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     let digest = ClaimedDigest::read(&headers).and_then(|claimed| {
         let mut hasher = claimed.hasher();
         hasher.update(content);
-        hasher.finish()
+        Ok(hasher.finish()?)
     });
     for message in [Message::Request(request), Message::Response(response)] {
         for read in SignatureInput::read(&headers).unwrap_or_default() {

@@ -118,7 +118,7 @@ fn with_digest(subject: Subject) -> Result<Subject, Failure> {
     if message.headers().contains_key(CONTENT_DIGEST) {
         let mut hasher = ClaimedDigest::read(message.headers()).map_err(refused)?.hasher();
         hasher.update(message.content());
-        hasher.finish().map_err(refused)?;
+        hasher.finish().map_err(|error| refused(error.into()))?;
         return Ok(subject);
     }
     if message.content().is_empty() {

@@ -1,7 +1,7 @@
 //! Request bodies: what is read of them before the decision, and how they are framed.
 
 use fapi::message::ExchangeError;
-use fapi::permit::Hasher;
+use fapi::signature::digest::ContentHasher;
 use http::{Method, Version, header};
 use pingora::ErrorType;
 use pingora::proxy::Session;
@@ -40,7 +40,7 @@ pub(super) async fn read_body(
     limits: &ExchangeLimits,
     limit: usize,
     read: &mut u64,
-    mut hasher: Option<&mut Hasher>,
+    mut hasher: Option<&mut ContentHasher>,
 ) -> Result<Vec<u8>, ExchangeError> {
     let mut body = Vec::new();
     let declared = unread::declared_length(session).and_then(|length| usize::try_from(length).ok());

@@ -9,8 +9,9 @@ use fapi::headers;
 use fapi::message::{self, ExchangeError, Facts, MessageError};
 use fapi::metadata::Document;
 use fapi::peer::{NoCertificate, Peer};
-use fapi::permit::{Hasher, Judged, Permit};
+use fapi::permit::{Judged, Permit};
 use fapi::rejection::{Cause, Rejection, ResponseContext, Seen, Unavailable};
+use fapi::signature::digest::ContentHasher;
 use http::{HeaderMap, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -358,7 +359,7 @@ pub(super) async fn wait_for_body(
     context: &mut Context,
     limits: &ExchangeLimits,
     limit: usize,
-    hasher: Option<&mut Hasher>,
+    hasher: Option<&mut ContentHasher>,
 ) -> Result<Vec<u8>, ExchangeError> {
     context.body_was_read = true;
     let began = Moment::now();

@@ -53,7 +53,7 @@ use crate::signature::signed_request::{SignatureUse, SignedRequest, Verified};
 use crate::signature::verify::{self, SignedFields};
 use crate::signed_body::berlin_group::{self, SealedFields};
 use crate::signed_body::detached::X_JWS_SIGNATURE;
-use crate::signed_body::digest_header::{self, BodyHasher};
+use crate::signed_body::digest_header;
 use crate::signed_body::error::SignedBodyError;
 use crate::token::ActiveToken;
 
@@ -437,7 +437,7 @@ enum Head {
     Seal {
         sealed: SealedFields,
         /// What the content has to be, which may be nothing.
-        claimed: digest_header::ClaimedDigest,
+        claimed: ClaimedDigest,
         remember_for: Option<(u64, u64)>,
     },
     /// The content is signed by itself.
@@ -532,7 +532,7 @@ impl AwaitsSignature {
                     ..berlin_group::Rules::new(form.anchors.as_slice(), &[], evidence.verification)
                 };
                 let sealed = berlin_group::verify(&request, certificate, &required, now)?;
-                let claimed = digest_header::ClaimedDigest::read(request.headers)?;
+                let claimed = digest_header::read(request.headers)?;
                 Head::Seal { sealed, claimed, remember_for }
             }
             Form::DetachedJws(_) if is_claimed => Head::Content,
@@ -591,27 +591,9 @@ pub enum Awaited {
     /// Nothing; it need not be read.
     Nothing,
     /// All of it goes through this, as it is received.
-    Hashed(Hasher),
+    Hashed(ContentHasher),
     /// All of it is read, at most this many bytes, and verified ([`AwaitsContent::verify`]).
     Whole(usize),
-}
-
-/// Hashes content while it is read.
-pub enum Hasher {
-    /// For `Content-Digest`.
-    ContentDigest(ContentHasher),
-    /// For `Digest`.
-    Digest(BodyHasher),
-}
-
-impl Hasher {
-    /// Adds the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::ContentDigest(hasher) => hasher.update(bytes),
-            Self::Digest(hasher) => hasher.update(bytes),
-        }
-    }
 }
 
 /// What was found out about the content, as it was [awaited](Awaited).
@@ -620,7 +602,7 @@ pub enum ReadContent {
     /// It was not read.
     Unread,
     /// All of it went through this.
-    Hashed(Hasher),
+    Hashed(ContentHasher),
     /// It was verified, or cannot be.
     Verified(Result<SignedContent, SignatureError>),
 }
@@ -655,10 +637,9 @@ impl AwaitsContent {
     pub fn awaits(&self) -> Awaited {
         match &self.head {
             Head::Unsigned | Head::Http { claimed: None, .. } => Awaited::Nothing,
-            Head::Http { claimed: Some(claimed), .. } => {
-                Awaited::Hashed(Hasher::ContentDigest(claimed.clone().hasher()))
+            Head::Http { claimed: Some(claimed), .. } | Head::Seal { claimed, .. } => {
+                Awaited::Hashed(claimed.clone().hasher())
             }
-            Head::Seal { claimed, .. } => Awaited::Hashed(Hasher::Digest(claimed.clone().hasher())),
             Head::Content => {
                 let limit = self.rules().and_then(|rules| rules.form.content_limit());
                 Awaited::Whole(limit.unwrap_or(usize::MAX))
@@ -691,7 +672,7 @@ impl AwaitsContent {
         let signed = match (head, content) {
             (Head::Unsigned, _) => return Ok(rest),
             (Head::Http { signed, remember_for, .. }, content) => http_signed(signed, remember_for, content),
-            (Head::Seal { sealed, remember_for, .. }, ReadContent::Hashed(Hasher::Digest(hasher))) => {
+            (Head::Seal { sealed, remember_for, .. }, ReadContent::Hashed(hasher)) => {
                 let client = rest.token().and_then(|token| token.claims().text("client_id")).unwrap_or_default();
                 sealed_by(client, sealed, remember_for, hasher)
             }
@@ -713,11 +694,9 @@ fn http_signed(
     content: ReadContent,
 ) -> Result<SignedRequest, SignatureError> {
     let signature = match content {
-        ReadContent::Hashed(Hasher::ContentDigest(hasher)) => signed.with_content(&hasher.finish()?)?,
+        ReadContent::Hashed(hasher) => signed.with_content(&hasher.finish()?)?,
         ReadContent::Unread => signed.without_content()?,
-        ReadContent::Hashed(Hasher::Digest(_)) | ReadContent::Verified(_) => {
-            return Err(SignatureError::ContentNotSigned);
-        }
+        ReadContent::Verified(_) => return Err(SignatureError::ContentNotSigned),
     };
     let remember = remember_for.map(|times| SignatureUse::of_http(&signature, times));
     Ok(SignedRequest::new(Verified::Http(signature.into()), remember, Forward::AsIs))
@@ -728,9 +707,10 @@ fn sealed_by(
     client: &str,
     sealed: SealedFields,
     remember_for: Option<(u64, u64)>,
-    hasher: BodyHasher,
+    hasher: ContentHasher,
 ) -> Result<SignedRequest, SignatureError> {
-    let seal = sealed.with_body(&hasher.finish()?)?;
+    let body = hasher.finish().map_err(SignedBodyError::from)?;
+    let seal = sealed.with_body(&body)?;
     // Without a `Date`, nobody knows how old it is.
     let date = seal.date().ok_or(SignedBodyError::NotCovered { name: "date" })?;
     let remember = remember_for.map(|times| SignatureUse::of_seal(client, &seal, date, times));

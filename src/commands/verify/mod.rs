@@ -166,7 +166,7 @@ impl Digest {
         let matched = || {
             let mut hasher = ClaimedDigest::read(message.headers())?.hasher();
             hasher.update(message.content());
-            hasher.finish()
+            hasher.finish().map_err(SignatureError::from)
         };
         let is_there = field.is_some() || !message.content().is_empty();
         let algorithms = [DigestAlgorithm::Sha256, DigestAlgorithm::Sha512].into_iter();

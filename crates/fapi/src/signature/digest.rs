@@ -42,7 +42,7 @@ impl DigestAlgorithm {
 
     /// The algorithm with this registered name. Those that RFC 9530 §5 calls deprecated (md5, sha, unixsum, unixcksum, adler,
     /// crc32c) help against accidents, not against an attacker.
-    fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         [Self::Sha256, Self::Sha512].into_iter().find(|algorithm| algorithm.as_str() == name)
     }
 
@@ -59,7 +59,7 @@ pub fn content_digest(algorithm: DigestAlgorithm, content: &[u8]) -> String {
     format!("{}=:{}:", algorithm.as_str(), STANDARD.encode(digest(algorithm.hash(), content)))
 }
 
-/// The digests that a message claims; not yet compared with its content.
+/// The digests that a message claims, in whichever field; not yet compared with its content.
 #[derive(Clone)]
 pub struct ClaimedDigest {
     digests: Vec<(DigestAlgorithm, Vec<u8>)>,
@@ -88,7 +88,12 @@ impl ClaimedDigest {
         if digests.is_empty() {
             return Err(SignatureError::DigestUnsupported);
         }
-        Ok(Self { digests, field: FieldHash::of(headers) })
+        Ok(Self::new(digests, FieldHash::of(headers, CONTENT_DIGEST)))
+    }
+
+    /// These, of which there is at least one, as `field` has them.
+    pub(crate) const fn new(digests: Vec<(DigestAlgorithm, Vec<u8>)>, field: FieldHash) -> Self {
+        Self { digests, field }
     }
 
     /// Begins to hash the content.
@@ -131,14 +136,22 @@ impl ContentHasher {
     /// Compares what was added with every digest that counts, in constant time.
     ///
     /// # Errors
-    /// [`SignatureError::DigestMismatch`] if one is that of other content.
-    pub fn finish(self) -> Result<MatchedContent, SignatureError> {
+    /// [`DigestMismatch`] if one is that of other content.
+    pub fn finish(self) -> Result<MatchedContent, DigestMismatch> {
         for Part { algorithm, context, expected } in self.parts {
             verify_slices_are_equal(context.finish().as_ref(), &expected)
-                .map_err(|_| SignatureError::DigestMismatch { algorithm: algorithm.as_str() })?;
+                .map_err(|_| DigestMismatch { algorithm: algorithm.as_str() })?;
         }
         Ok(MatchedContent { field: self.field })
     }
+}
+
+/// The content is not the one that was hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the {algorithm} digest is not that of the content")]
+pub struct DigestMismatch {
+    /// The algorithm's registered name.
+    pub algorithm: &'static str,
 }
 
 /// The whole content has the digests that its message claims.
@@ -152,21 +165,20 @@ pub struct MatchedContent {
 
 impl MatchedContent {
     /// The field that the content was compared with.
-    pub const fn field(&self) -> FieldHash {
+    pub(crate) const fn field(&self) -> FieldHash {
         self.field
     }
 }
 
-/// The SHA-256 of all lines of a `Content-Digest`, so that a digest and a signature are known to be of one field.
+/// The SHA-256 of a field with digests, its name and all its lines, so that a digest and a signature are known to be of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FieldHash([u8; 32]);
+pub(crate) struct FieldHash([u8; 32]);
 
 impl FieldHash {
-    /// That of these fields, whether a digest is among them or not.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let lines: Vec<&[u8]> =
-            headers.get_all(CONTENT_DIGEST).iter().map(|line| line.as_bytes().trim_ascii()).collect();
-        Self(sha256(&lines.join(&b", "[..])))
+    /// That of the field with this name, whether it is among these or not.
+    pub(crate) fn of(headers: &HeaderMap, name: &'static str) -> Self {
+        let lines: Vec<&[u8]> = headers.get_all(name).iter().map(|line| line.as_bytes().trim_ascii()).collect();
+        Self(sha256(&[name.as_bytes(), &lines.join(&b", "[..])].join(&b": "[..])))
     }
 }
 
@@ -189,7 +201,7 @@ mod tests {
     fn judge(value: &str, body: &[u8]) -> Result<MatchedContent, SignatureError> {
         let mut hasher = ClaimedDigest::read(&headers(value))?.hasher();
         hasher.update(body);
-        hasher.finish()
+        Ok(hasher.finish()?)
     }
 
     #[test]
@@ -258,6 +270,18 @@ mod tests {
         let coded = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0, 0x43, 0xbf, 0xa6, 0xa3, 2, 0, 0, 0];
         assert!(judge(&content_digest(Sha256, &coded), &coded).is_ok());
         assert!(judge(&content_digest(Sha256, b"{}"), &coded).is_err());
+    }
+
+    #[test]
+    fn a_digest_in_one_field_is_not_one_in_another() {
+        let line = content_digest(Sha256, BODY);
+        let of = |own: &'static str, asked: &'static str| {
+            let headers = HeaderMap::from_iter([(http::HeaderName::from_static(own), line.parse().unwrap())]);
+            FieldHash::of(&headers, asked)
+        };
+        assert_eq!(of(CONTENT_DIGEST, CONTENT_DIGEST), of(CONTENT_DIGEST, CONTENT_DIGEST), "control");
+        assert_ne!(of(CONTENT_DIGEST, CONTENT_DIGEST), of("digest", "digest"));
+        assert_ne!(of(CONTENT_DIGEST, CONTENT_DIGEST), of(CONTENT_DIGEST, "digest"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Why a signature or a digest proves nothing, or cannot be made (RFC 9421 §3, RFC 9530 §2).
 
+use super::digest::DigestMismatch;
 use crate::UnixTime;
 use crate::code::Code;
 use crate::signed_body::error::SignedBodyError;
@@ -202,6 +203,12 @@ pub enum SignatureError {
     /// The key does not sign.
     #[error("the private key did not sign")]
     NotSigned,
+}
+
+impl From<DigestMismatch> for SignatureError {
+    fn from(DigestMismatch { algorithm }: DigestMismatch) -> Self {
+        Self::DigestMismatch { algorithm }
+    }
 }
 
 impl SignatureError {

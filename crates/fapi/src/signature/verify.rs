@@ -81,7 +81,7 @@ pub fn verify_one(
             signature_hash: signature_hash(algorithm, input.signature()),
             evidence,
         },
-        content_digest: FieldHash::of(message.headers()),
+        content_digest: FieldHash::of(message.headers(), CONTENT_DIGEST),
         several: false,
     })
 }

@@ -9,7 +9,7 @@ use http::header::DATE;
 use httpdate::parse_http_date;
 
 use super::cavage::CavageSignature;
-use super::digest_header::{DIGEST, FieldHash, MatchedBody};
+use super::digest_header::DIGEST;
 use super::error::SignedBodyError;
 use super::seal_certificate::{self, SealCertificate};
 use crate::UnixTime;
@@ -17,6 +17,7 @@ use crate::jose::thumbprint::CertificateThumbprint;
 use crate::path_validation::{self, Anchor, Verification};
 use crate::peer::ClientCertificate;
 use crate::sha256;
+use crate::signature::digest::{FieldHash, MatchedContent};
 use crate::signature::message::RequestView;
 use crate::text::sole_value;
 
@@ -92,7 +93,7 @@ pub fn verify(
             date,
             signing_string_hash: sha256(&signing_string),
         },
-        digest: FieldHash::of(headers),
+        digest: FieldHash::of(headers, DIGEST),
     })
 }
 
@@ -142,7 +143,7 @@ impl SealedFields {
     ///
     /// # Errors
     /// [`SignedBodyError::BodyNotSigned`] unless it covers the very field that the body was compared with.
-    pub fn with_body(self, body: &MatchedBody) -> Result<VerifiedSeal, SignedBodyError> {
+    pub fn with_body(self, body: &MatchedContent) -> Result<VerifiedSeal, SignedBodyError> {
         if body.field() == self.digest { Ok(self.seal) } else { Err(SignedBodyError::BodyNotSigned) }
     }
 }

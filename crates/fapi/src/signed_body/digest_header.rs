@@ -2,17 +2,12 @@
 //!
 //! A digest that matches proves nothing about who sent it: only together with a signature that covers the field does it count.
 
-use std::fmt;
-
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{Context, SHA256, SHA512};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 
 use super::error::SignedBodyError;
-use crate::sha256;
-use crate::signature::digest::DigestAlgorithm;
+use crate::signature::digest::{ClaimedDigest, DigestAlgorithm, FieldHash};
 
 /// The name of the field.
 pub const DIGEST: &str = "digest";
@@ -20,79 +15,46 @@ pub const DIGEST: &str = "digest";
 /// The most bytes of the field that are read: several times both digests that count, beside some that do not.
 pub const MAX_FIELD_BYTES: usize = 1024;
 
-/// The digests that a message claims; not yet compared with its body.
-#[derive(Clone)]
-pub struct ClaimedDigest {
-    digests: Vec<(DigestAlgorithm, Vec<u8>)>,
-    field: FieldHash,
-}
-
-impl ClaimedDigest {
-    /// Reads the `Digest` of a message, which has one without a body too: that of no bytes. Digests with other algorithms than
-    /// [`DigestAlgorithm`] are ignored.
-    ///
-    /// Stricter than RFC 3230: an algorithm twice is refused, and so are empty elements.
-    ///
-    /// # Errors
-    /// [`SignedBodyError::DigestMissing`], [`SignedBodyError::DigestUnsupported`], [`SignedBodyError::TooLarge`],
-    /// [`SignedBodyError::Malformed`].
-    pub fn read(headers: &HeaderMap) -> Result<Self, SignedBodyError> {
-        let lines = headers.get_all(DIGEST);
-        if lines.iter().next().is_none() {
-            return Err(SignedBodyError::DigestMissing);
-        }
-        // Each line counts with the separator that joins it to the next.
-        let bytes = lines.iter().fold(0_usize, |sum, line| sum.saturating_add(line.len()).saturating_add(2));
-        if bytes > MAX_FIELD_BYTES.saturating_add(2) {
-            return Err(SignedBodyError::TooLarge { what: DIGEST, limit: MAX_FIELD_BYTES });
-        }
-        let mut digests = Vec::new();
-        let mut seen: Vec<String> = Vec::new();
-        for line in lines {
-            let line = line.to_str().map_err(|_| malformed("it is not ASCII"))?;
-            for element in line.split(',') {
-                let (name, value) = element.trim_matches([' ', '\t']).split_once('=').ok_or(NO_ALGORITHM)?;
-                // RFC 3230 §4.1.1: "All digest-algorithm values are case-insensitive."
-                let name = name.to_ascii_lowercase();
-                if seen.contains(&name) {
-                    return Err(malformed("it has an algorithm twice"));
-                }
-                if let Some(algorithm) = algorithm(&name) {
-                    let value = STANDARD.decode(value).map_err(|_| malformed("a digest is not base64"))?;
-                    digests.push((algorithm, value));
-                }
-                seen.push(name);
+/// Reads the `Digest` of a message, which has one without a body too: that of no bytes. Digests with other algorithms than
+/// [`DigestAlgorithm`] are ignored.
+///
+/// Stricter than RFC 3230: an algorithm twice is refused, and so are empty elements.
+///
+/// # Errors
+/// [`SignedBodyError::DigestMissing`], [`SignedBodyError::DigestUnsupported`], [`SignedBodyError::TooLarge`],
+/// [`SignedBodyError::Malformed`].
+pub fn read(headers: &HeaderMap) -> Result<ClaimedDigest, SignedBodyError> {
+    let lines = headers.get_all(DIGEST);
+    if lines.iter().next().is_none() {
+        return Err(SignedBodyError::DigestMissing);
+    }
+    // Each line counts with the separator that joins it to the next.
+    let bytes = lines.iter().fold(0_usize, |sum, line| sum.saturating_add(line.len()).saturating_add(2));
+    if bytes > MAX_FIELD_BYTES.saturating_add(2) {
+        return Err(SignedBodyError::TooLarge { what: DIGEST, limit: MAX_FIELD_BYTES });
+    }
+    let mut digests = Vec::new();
+    let mut seen: Vec<String> = Vec::new();
+    for line in lines {
+        let line = line.to_str().map_err(|_| malformed("it is not ASCII"))?;
+        for element in line.split(',') {
+            let (name, value) = element.trim_matches([' ', '\t']).split_once('=').ok_or(NO_ALGORITHM)?;
+            // RFC 3230 §4.1.1: "All digest-algorithm values are case-insensitive."
+            let name = name.to_ascii_lowercase();
+            if seen.contains(&name) {
+                return Err(malformed("it has an algorithm twice"));
             }
+            if let Some(algorithm) = DigestAlgorithm::from_name(&name) {
+                let value = STANDARD.decode(value).map_err(|_| malformed("a digest is not base64"))?;
+                digests.push((algorithm, value));
+            }
+            seen.push(name);
         }
-        if digests.is_empty() {
-            return Err(SignedBodyError::DigestUnsupported);
-        }
-        Ok(Self { digests, field: FieldHash::of(headers) })
     }
-
-    /// Begins to hash the body.
-    pub fn hasher(self) -> BodyHasher {
-        let parts = self.digests.into_iter().map(|(algorithm, expected)| Part {
-            algorithm,
-            context: Context::new(match algorithm {
-                DigestAlgorithm::Sha256 => &SHA256,
-                DigestAlgorithm::Sha512 => &SHA512,
-            }),
-            expected,
-        });
-        BodyHasher { parts: parts.collect(), field: self.field }
+    if digests.is_empty() {
+        return Err(SignedBodyError::DigestUnsupported);
     }
-}
-
-/// Does not show the digests.
-impl fmt::Debug for ClaimedDigest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.digests.iter().map(|(algorithm, _)| algorithm)).finish()
-    }
-}
-
-fn algorithm(name: &str) -> Option<DigestAlgorithm> {
-    [DigestAlgorithm::Sha256, DigestAlgorithm::Sha512].into_iter().find(|algorithm| algorithm.as_str() == name)
+    Ok(ClaimedDigest::new(digests, FieldHash::of(headers, DIGEST)))
 }
 
 const fn malformed(why: &'static str) -> SignedBodyError {
@@ -101,74 +63,16 @@ const fn malformed(why: &'static str) -> SignedBodyError {
 
 const NO_ALGORITHM: SignedBodyError = malformed("an element is not an algorithm, an equals sign and a digest");
 
-/// Hashes a body while it arrives, with all algorithms of its digest in one pass.
-pub struct BodyHasher {
-    parts: Vec<Part>,
-    field: FieldHash,
-}
-
-struct Part {
-    algorithm: DigestAlgorithm,
-    context: Context,
-    expected: Vec<u8>,
-}
-
-impl BodyHasher {
-    /// Adds the next bytes of the body.
-    pub fn update(&mut self, bytes: &[u8]) {
-        for part in &mut self.parts {
-            part.context.update(bytes);
-        }
-    }
-
-    /// Compares what was added with every digest that counts, in constant time.
-    ///
-    /// # Errors
-    /// [`SignedBodyError::DigestMismatch`] if one is that of another body.
-    pub fn finish(self) -> Result<MatchedBody, SignedBodyError> {
-        for Part { algorithm, context, expected } in self.parts {
-            verify_slices_are_equal(context.finish().as_ref(), &expected)
-                .map_err(|_| SignedBodyError::DigestMismatch { algorithm: algorithm.as_str() })?;
-        }
-        Ok(MatchedBody { field: self.field })
-    }
-}
-
-/// The whole body has the digests that its message claims.
-///
-/// Anybody can make such a message: this is no proof of who sent it until it is joined with a signature over the same field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MatchedBody {
-    field: FieldHash,
-}
-
-impl MatchedBody {
-    /// The field that the body was compared with.
-    pub(super) const fn field(&self) -> FieldHash {
-        self.field
-    }
-}
-
-/// The SHA-256 of all lines of a `Digest`, so that a digest and a signature are known to be of one field.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FieldHash([u8; 32]);
-
-impl FieldHash {
-    /// That of these fields, whether a digest is among them or not.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let lines: Vec<&[u8]> = headers.get_all(DIGEST).iter().map(|line| line.as_bytes().trim_ascii()).collect();
-        Self(sha256(&lines.join(&b", "[..])))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::digest::digest;
+    use aws_lc_rs::digest::{SHA512, digest};
     use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
     use crate::code::Code;
+    use crate::sha256;
+    use crate::signature::digest::MatchedContent;
 
     const BODY: &[u8] = b"{\"hello\": \"world\"}";
 
@@ -180,14 +84,14 @@ mod tests {
         format!("SHA-512={}", STANDARD.encode(digest(&SHA512, body)))
     }
 
-    fn judge(lines: &[&str], body: &[u8]) -> Result<MatchedBody, SignedBodyError> {
+    fn judge(lines: &[&str], body: &[u8]) -> Result<MatchedContent, SignedBodyError> {
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(DIGEST, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
-        let mut hasher = ClaimedDigest::read(&headers)?.hasher();
+        let mut hasher = read(&headers)?.hasher();
         hasher.update(body);
-        hasher.finish()
+        Ok(hasher.finish()?)
     }
 
     fn code(lines: &[&str]) -> Option<Code> {
@@ -253,7 +157,7 @@ mod tests {
     #[test]
     fn debug_shows_no_digest() {
         let headers = HeaderMap::from_iter([(http::HeaderName::from_static(DIGEST), sha_256(BODY).parse().unwrap())]);
-        assert_eq!(format!("{:?}", ClaimedDigest::read(&headers).unwrap()), "[Sha256]");
+        assert_eq!(format!("{:?}", read(&headers).unwrap()), "[Sha256]");
     }
 
     proptest! {
@@ -264,7 +168,7 @@ mod tests {
         ) {
             let value = format!("{},{}", sha_256(&body), sha_512(&body)).parse().unwrap();
             let headers = HeaderMap::from_iter([(http::HeaderName::from_static(DIGEST), value)]);
-            let mut hasher = ClaimedDigest::read(&headers).unwrap().hasher();
+            let mut hasher = read(&headers).unwrap().hasher();
             body.chunks(size).for_each(|part| hasher.update(part));
             prop_assert!(hasher.finish().is_ok());
         }

@@ -139,7 +139,7 @@ impl Sent {
     fn content(&self) -> Result<MatchedContent, SignatureError> {
         let mut hasher = ClaimedDigest::read(&self.headers)?.hasher();
         hasher.update(&self.body);
-        hasher.finish()
+        Ok(hasher.finish()?)
     }
 }
 

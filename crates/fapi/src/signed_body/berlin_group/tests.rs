@@ -27,7 +27,7 @@ use crate::code::Code;
 use crate::path_validation::{Fault, Issued, Signed};
 use crate::sha256;
 use crate::signature::message::ExternalUri;
-use crate::signed_body::digest_header::ClaimedDigest;
+use crate::signed_body::digest_header;
 
 const NOW: UnixTime = UnixTime(1_800_000_000);
 
@@ -313,7 +313,7 @@ fn judge_with(
     let (intermediates, judge) = ([&AUTHORITY.certificate[..]], Judge { status });
     let rules = changed(Rules::new(std::slice::from_ref(&AUTHORITY.anchor), &intermediates, &judge));
     let sealed = verify(&Sent::view(headers, &Method::POST), client, &rules, now)?;
-    let mut hasher = ClaimedDigest::read(headers)?.hasher();
+    let mut hasher = digest_header::read(headers)?.hasher();
     hasher.update(BODY);
     sealed.with_body(&hasher.finish()?)
 }
@@ -415,7 +415,7 @@ fn bg_10_a_missing_field_is_told_from_a_wrong_one() {
         twice.append(name, good[name].clone());
         assert_eq!(code(&twice), Some(Code::SignatureMalformed), "{name}");
     }
-    assert_eq!(ClaimedDigest::read(&HeaderMap::new()).err().map(|error| error.code()), Some(Code::DigestMissing));
+    assert_eq!(digest_header::read(&HeaderMap::new()).err().map(|error| error.code()), Some(Code::DigestMissing));
 }
 
 #[test]
@@ -425,9 +425,9 @@ fn bg_10_the_digest_that_is_compared_is_the_one_that_is_signed() {
     let rules = Rules::new(std::slice::from_ref(&AUTHORITY.anchor), &intermediates, &judge);
     let sealed = || verify(&Sent::view(&headers, &Method::POST), &usual_client(), &rules, NOW).unwrap();
     let matched = |headers: &HeaderMap, body: &[u8]| {
-        let mut hasher = ClaimedDigest::read(headers).unwrap().hasher();
+        let mut hasher = digest_header::read(headers).unwrap().hasher();
         hasher.update(body);
-        hasher.finish()
+        hasher.finish().map_err(SignedBodyError::from)
     };
     assert!(sealed().with_body(&matched(&headers, BODY).unwrap()).is_ok(), "control");
     let other = format!("SHA-256={}", STANDARD.encode(sha256(b"other")));
