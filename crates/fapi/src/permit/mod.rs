@@ -4,7 +4,7 @@
 //! judges a [`BoundToken`]; if the body could contain a second token ([`AwaitsForm`]), or if the route compares the token
 //! with it ([`AwaitsBody`]), it is judged next. On a route in [shadow](crate::shadow), what would be refused is noted in
 //! the permit. Then the request is [`Authorized`], and redeeming that returns a [`Permit`], which alone names an upstream.
-//! No code outside this file can make one:
+//! No code outside this module can make one:
 //!
 //! ```compile_fail
 //! use fapi::{permit::Permit, route::Matched};
@@ -20,42 +20,30 @@
 //! }
 //! ```
 
+mod endpoint;
+mod signature;
+
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName};
 
 use crate::UnixTime;
-use crate::authorization_server::front_channel::{Pushed, PushedReference};
-use crate::authorization_server::registration::{Registration, RegistrationRequest, RegistrationRules};
-use crate::authorization_server::{Endpoint, EndpointError, FormRequest, JudgedRequest, Rules};
+use crate::authorization_server::{EndpointError, JudgedRequest};
 use crate::code::Code;
 use crate::credentials::{CredentialsError, Scheme, form_has_token, is_form};
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
-use crate::jose::keys::KeySet;
-use crate::path_validation::Verification;
-use crate::peer::ClientCertificate;
 use crate::policy::{Policy, PolicyError, Remaining};
 use crate::route::{Matched, Requirement, Route, Target, UpstreamRef};
 use crate::sender::{AcceptedToken, BoundToken, SenderError, SenderEvidence};
 use crate::shadow::{InShadow, WouldDeny};
-use crate::signature::component::Component;
-use crate::signature::digest::{CONTENT_DIGEST, ClaimedDigest, ContentHasher};
 use crate::signature::error::SignatureError;
-use crate::signature::form::{Form, Forward};
-use crate::signature::input::{SIGNATURE, SIGNATURE_INPUT};
-use crate::signature::message::{Message, RequestView};
-use crate::signature::profile::Content;
-use crate::signature::rules::{Presence, RequestRules, SignatureRules};
-use crate::signature::signed_content::{Expected, Signed, SignedContent};
-use crate::signature::signed_request::{SignatureUse, SignedRequest, Verified};
-use crate::signature::verify::{self, SignedFields};
-use crate::signed_body::berlin_group::{self, SealedFields};
-use crate::signed_body::detached::X_JWS_SIGNATURE;
-use crate::signed_body::digest_header;
-use crate::signed_body::error::SignedBodyError;
+use crate::signature::rules::SignatureRules;
+use crate::signature::signed_request::{SignatureUse, SignedRequest};
 use crate::token::ActiveToken;
+
+pub use self::endpoint::EndpointGuard;
+pub use self::signature::{Awaited, AwaitsContent, AwaitsSignature, HeadEvidence, HeadSignature, ReadContent};
 
 /// What a matched route requires.
 #[derive(Debug)]
@@ -76,7 +64,7 @@ impl Admission {
             Requirement::Public => Self::Public(Authorized::open(matched)),
             Requirement::Endpoint(rules, endpoint) => {
                 let (rules, endpoint) = (Arc::clone(rules), *endpoint);
-                Self::Endpoint(EndpointGuard { matched, rules, endpoint })
+                Self::Endpoint(EndpointGuard::new(matched, rules, endpoint))
             }
             Requirement::Protected(policy) => {
                 let policy = Arc::clone(policy);
@@ -179,124 +167,6 @@ impl Guard {
     }
 }
 
-/// An endpoint of an authorization server and its rules, which let a request pass or not.
-#[derive(Clone, Debug)]
-pub struct EndpointGuard {
-    matched: Matched,
-    rules: Arc<Rules>,
-    endpoint: Endpoint,
-}
-
-impl EndpointGuard {
-    /// The route.
-    pub fn route(&self) -> &Route {
-        self.matched.route()
-    }
-
-    /// Which endpoint it is.
-    pub const fn endpoint(&self) -> Endpoint {
-        self.endpoint
-    }
-
-    /// The rules of its server.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
-    /// Whether the server is in shadow at `now`, for some client at least.
-    pub fn shadow(&self, now: UnixTime) -> Option<InShadow> {
-        self.rules.shadow.as_ref()?.at(now)
-    }
-
-    /// Whether it is for a client that calls itself so.
-    fn shadow_of(&self, client: Option<&str>, now: UnixTime) -> Option<InShadow> {
-        let shadow = self.rules.shadow.as_ref().filter(|shadow| shadow.is_for_client(client))?;
-        shadow.at(now)
-    }
-
-    /// Lets a request pass whose answer alone is judged.
-    ///
-    /// # Errors
-    /// The guard itself, if there are rules on what the request says.
-    pub fn without_rules(self, now: UnixTime) -> Result<Authorized, Self> {
-        match self.endpoint {
-            // Whose answer it is shows in the answer.
-            Endpoint::Page | Endpoint::Jwks | Endpoint::Metadata => {
-                Ok(Authorized { shadow: self.shadow(now), ..Authorized::open(self.matched) })
-            }
-            Endpoint::PushedAuthorizationRequest
-            | Endpoint::Authorization
-            | Endpoint::Token
-            | Endpoint::Introspection
-            | Endpoint::Revocation
-            | Endpoint::Registration => Err(self),
-        }
-    }
-
-    /// Judges the form of a client that is authenticated.
-    ///
-    /// # Errors
-    /// [`EndpointError`].
-    pub fn authorize_form(self, request: FormRequest<'_>) -> Result<Authorized, EndpointError> {
-        let now = request.now;
-        let asked = JudgedRequest::of_form(self.endpoint, &self.rules, request)?;
-        Ok(self.authorized(asked, now))
-    }
-
-    /// Judges a client that asks to be registered.
-    ///
-    /// # Errors
-    /// [`EndpointError::Registration`].
-    pub fn authorize_registration(
-        self,
-        request: &RegistrationRequest<'_>,
-        rules: &RegistrationRules,
-    ) -> Result<Authorized, EndpointError> {
-        let asked = JudgedRequest::of_registration(Registration::judge(request, &self.rules, rules)?);
-        Ok(self.authorized(asked, request.now))
-    }
-
-    /// Judges what a browser brings: the name of what was `pushed`, if anything was under it.
-    ///
-    /// # Errors
-    /// [`EndpointError::RequestUriUnknown`].
-    pub fn authorize_reference(
-        self,
-        reference: PushedReference,
-        pushed: Option<&Pushed>,
-        now: UnixTime,
-    ) -> Result<Authorized, EndpointError> {
-        let asked = JudgedRequest::of_reference(reference, pushed, now)?;
-        Ok(self.authorized(asked, now))
-    }
-
-    fn authorized(self, asked: JudgedRequest, now: UnixTime) -> Authorized {
-        let shadow = self.shadow_of(Some(asked.client_id()), now);
-        Authorized { asked: Some(asked.into()), shadow, ..Authorized::open(self.matched) }
-    }
-
-    /// Lets a request pass that would be refused for this reason, if the server is in shadow for the `client` that it says it is
-    /// of: the server judges it alone, as it did without the gateway.
-    pub fn pass_in_shadow(
-        self,
-        client: Option<&str>,
-        code: Code,
-        why: &dyn fmt::Display,
-        now: UnixTime,
-    ) -> Option<Authorized> {
-        let shadow = self.shadow_of(client, now)?;
-        let would_deny = WouldDeny::at_server(code, why, shadow)?;
-        let asked = JudgedRequest::not_judged(client.unwrap_or_default());
-        let would_deny = Some(would_deny.into());
-        Some(Authorized {
-            shadow: Some(shadow),
-            would_deny,
-            asked: Some(asked.into()),
-            ..Authorized::open(self.matched)
-        })
-    }
-}
-
 /// Why a token is refused on a route in shadow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -330,7 +200,7 @@ impl Judged {
         match self {
             Self::Authorized(authorized) | Self::AwaitsForm(AwaitsForm(authorized)) => authorized.token.as_ref(),
             Self::AwaitsBody(waiting) => Some(&waiting.token),
-            Self::AwaitsSignature(waiting) => waiting.rest.token(),
+            Self::AwaitsSignature(waiting) => waiting.token(),
             Self::AwaitsParameters(_) => None,
         }
     }
@@ -340,8 +210,8 @@ impl Judged {
         match self {
             Self::Authorized(authorized) | Self::AwaitsForm(AwaitsForm(authorized)) => authorized.matched.route(),
             Self::AwaitsBody(waiting) => waiting.guard.matched.route(),
-            Self::AwaitsSignature(waiting) => waiting.rest.route(),
-            Self::AwaitsParameters(guard) => guard.matched.route(),
+            Self::AwaitsSignature(waiting) => waiting.route(),
+            Self::AwaitsParameters(guard) => guard.route(),
         }
     }
 
@@ -370,7 +240,7 @@ impl Judged {
     /// Nothing passes a route that looks at signatures before its own is looked at.
     fn beside_signature(self, rules: Option<Arc<SignatureRules>>, shadow: Option<InShadow>) -> Self {
         match rules.filter(|rules| rules.request.is_some()) {
-            Some(rules) => Self::AwaitsSignature(AwaitsSignature { rest: self, rules, shadow }.into()),
+            Some(rules) => Self::AwaitsSignature(AwaitsSignature::new(self, rules, shadow).into()),
             None => self,
         }
     }
@@ -406,315 +276,6 @@ impl Judged {
             other @ (Self::AwaitsSignature(_) | Self::AwaitsParameters(_)) => other,
         }
     }
-}
-
-/// A request on a route that looks at signatures, whose header section passed every other check.
-#[must_use]
-#[derive(Debug)]
-pub struct AwaitsSignature {
-    rest: Judged,
-    rules: Arc<SignatureRules>,
-    shadow: Option<InShadow>,
-}
-
-/// The signature over the header section of a request, or that it has none and needs none. The content is not judged yet.
-#[must_use]
-#[derive(Debug)]
-pub struct HeadSignature(Head);
-
-#[derive(Debug)]
-enum Head {
-    /// It has none and needs none.
-    Unsigned,
-    /// By the fields of RFC 9421.
-    Http {
-        signed: SignedFields,
-        /// What the content has to be.
-        claimed: Option<ClaimedDigest>,
-        remember_for: Option<(u64, u64)>,
-    },
-    /// By a seal.
-    Seal {
-        sealed: SealedFields,
-        /// What the content has to be, which may be nothing.
-        claimed: ClaimedDigest,
-        remember_for: Option<(u64, u64)>,
-    },
-    /// The content is signed by itself.
-    Content,
-}
-
-/// What the signature over a header section is judged by.
-#[derive(Clone, Copy)]
-pub struct HeadEvidence<'e> {
-    /// The keys of [`AwaitsSignature::client_id`]; none are needed where the content is signed by itself, and for a seal.
-    pub keys: &'e KeySet,
-    /// The certificate with which the client connects, which a seal is compared with.
-    pub certificate: Option<&'e ClientCertificate>,
-    /// What verifies the certificate of a seal.
-    pub verification: &'e dyn Verification,
-}
-
-impl AwaitsSignature {
-    /// The route.
-    pub fn route(&self) -> &Arc<Route> {
-        self.rest.route()
-    }
-
-    /// What its signature has to be.
-    pub fn rules(&self) -> Option<&RequestRules> {
-        self.rules.request.as_ref()
-    }
-
-    /// Whether what does not hold is noted alone.
-    pub const fn is_in_shadow(&self) -> bool {
-        self.shadow.is_some()
-    }
-
-    /// Whether a request with these fields, if it has content, is refused for lack of a digest: its signature cannot hold.
-    pub fn needs_digest_of(&self, headers: &HeaderMap) -> bool {
-        let rules = self.rules().filter(|rules| rules.presence == Presence::Required && self.shadow.is_none());
-        let is_http =
-            rules.is_some_and(|rules| matches!(rules.form, Form::Http(_)) && rules.form.is_claimed_by(headers));
-        is_http && !headers.contains_key(CONTENT_DIGEST)
-    }
-
-    /// The client of the token, whose keys count.
-    pub fn client_id(&self) -> Option<&str> {
-        self.rest.token().and_then(|token| token.claims().text("client_id"))
-    }
-
-    /// Judges the signature over the header section, or, where the content is signed by itself, whether it claims to be.
-    ///
-    /// # Errors
-    /// [`SignatureError`].
-    pub fn verify(
-        &self,
-        request: RequestView<'_>,
-        content: Content,
-        evidence: HeadEvidence<'_>,
-        now: UnixTime,
-    ) -> Result<HeadSignature, SignatureError> {
-        let Some(rules) = self.rules() else { return Ok(HeadSignature(Head::Unsigned)) };
-        let may_lack = rules.presence == Presence::WhenPresent;
-        let is_claimed = rules.form.is_claimed_by(request.headers);
-        // Of a request without content, there is nothing to sign in these forms.
-        let has_nothing = content == Content::Absent && rules.form.signs_content_alone();
-        if has_nothing || (may_lack && !is_claimed) {
-            return Ok(HeadSignature(Head::Unsigned));
-        }
-        let remember_for = rules.replay.remembers(request.method).then_some((rules.max_age, rules.clock_skew));
-        let head = match &rules.form {
-            Form::Http(_) => {
-                let Some(profile) = rules.profile(request.headers, content) else {
-                    return Err(SignatureError::ContentNotSigned);
-                };
-                let signed = match verify::verify(&Message::Request(request), &profile, evidence.keys, now) {
-                    // It is signed for somebody else.
-                    Err(SignatureError::TagMissing { .. }) if may_lack => return Ok(HeadSignature(Head::Unsigned)),
-                    signed => signed?,
-                };
-                if remember_for.is_some() {
-                    signed.check_only()?;
-                }
-                check_forwarded(request.headers, signed.components())?;
-                let has_digest = content == Content::Present || signed.covers_digest();
-                let claimed = if has_digest { Some(ClaimedDigest::read(request.headers)?) } else { None };
-                Head::Http { signed, claimed, remember_for }
-            }
-            Form::Seal(form) => {
-                let certificate = evidence
-                    .certificate
-                    .ok_or(SignedBodyError::SenderUnknown { lacks: "a certificate with which it connects" })?;
-                let required = berlin_group::Rules {
-                    max_age: rules.max_age,
-                    clock_skew: rules.clock_skew,
-                    ..berlin_group::Rules::new(form.anchors.as_slice(), &[], evidence.verification)
-                };
-                let sealed = berlin_group::verify(&request, certificate, &required, now)?;
-                let claimed = digest_header::read(request.headers)?;
-                Head::Seal { sealed, claimed, remember_for }
-            }
-            Form::DetachedJws(_) if is_claimed => Head::Content,
-            Form::JwtBody(_) if is_claimed => Head::Content,
-            Form::DetachedJws(_) => return Err(SignedBodyError::Missing { what: X_JWS_SIGNATURE }.into()),
-            Form::JwtBody(_) => {
-                return Err(SignedBodyError::Missing { what: "content of the type application/jwt" }.into());
-            }
-        };
-        Ok(HeadSignature(head))
-    }
-
-    /// Goes on with the content.
-    pub fn head_signed(self: Box<Self>, head: HeadSignature) -> AwaitsContent {
-        let Self { rest, rules, shadow } = *self;
-        AwaitsContent { rest, head: head.0, rules, shadow }
-    }
-
-    /// Goes on without a signature that holds, if the route is in shadow.
-    ///
-    /// # Errors
-    /// The error itself, if it is not.
-    pub fn pass_unsigned(self: Box<Self>, error: SignatureError) -> Result<Judged, SignatureError> {
-        let Some(shadow) = self.shadow else { return Err(error) };
-        Ok(self.rest.noting(WouldDeny::by_policy(error.code(), &error, shadow)))
-    }
-}
-
-/// RFC 9110 §7.6.1: a field that `Connection` names is for the next hop, and does not go on. What is covered has to, with the
-/// signature itself, or the upstream would get another message than the one that was signed (HSIG-15).
-fn check_forwarded(headers: &HeaderMap, covered: &[Component]) -> Result<(), SignatureError> {
-    let own = [SIGNATURE, SIGNATURE_INPUT].map(|name| Component::field(HeaderName::from_static(name)));
-    let options = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    for option in options.flat_map(|value| value.split(',')).map(str::trim) {
-        let named = covered.iter().chain(&own).find(|component| component.is_of_field(option));
-        if let Some(component) = named {
-            return Err(SignatureError::ComponentNotForwarded { component: component.shown() });
-        }
-    }
-    Ok(())
-}
-
-/// A request whose header section is signed as its route says.
-#[must_use]
-#[derive(Debug)]
-pub struct AwaitsContent {
-    rest: Judged,
-    head: Head,
-    rules: Arc<SignatureRules>,
-    shadow: Option<InShadow>,
-}
-
-/// What has to be done with the content before it is judged.
-#[must_use]
-pub enum Awaited {
-    /// Nothing; it need not be read.
-    Nothing,
-    /// All of it goes through this, as it is received.
-    Hashed(ContentHasher),
-    /// All of it is read, at most this many bytes, and verified ([`AwaitsContent::verify`]).
-    Whole(usize),
-}
-
-/// What was found out about the content, as it was [awaited](Awaited).
-#[must_use]
-pub enum ReadContent {
-    /// It was not read.
-    Unread,
-    /// All of it went through this.
-    Hashed(ContentHasher),
-    /// It was verified, or cannot be.
-    Verified(Result<SignedContent, SignatureError>),
-}
-
-impl AwaitsContent {
-    /// Whether what does not hold is noted alone.
-    pub const fn is_in_shadow(&self) -> bool {
-        self.shadow.is_some()
-    }
-
-    /// The route, whose limits the content has.
-    pub fn route(&self) -> &Arc<Route> {
-        self.rest.route()
-    }
-
-    /// What its signature has to be.
-    pub fn rules(&self) -> Option<&RequestRules> {
-        self.rules.request.as_ref()
-    }
-
-    /// The client of the token, whose keys count.
-    pub fn client_id(&self) -> Option<&str> {
-        self.rest.token().and_then(|token| token.claims().text("client_id"))
-    }
-
-    /// Whether it has a signature, which need not be.
-    pub const fn is_signed(&self) -> bool {
-        !matches!(self.head, Head::Unsigned)
-    }
-
-    /// What is to be done with the content.
-    pub fn awaits(&self) -> Awaited {
-        match &self.head {
-            Head::Unsigned | Head::Http { claimed: None, .. } => Awaited::Nothing,
-            Head::Http { claimed: Some(claimed), .. } | Head::Seal { claimed, .. } => {
-                Awaited::Hashed(claimed.clone().hasher())
-            }
-            Head::Content => {
-                let limit = self.rules().and_then(|rules| rules.form.content_limit());
-                Awaited::Whole(limit.unwrap_or(usize::MAX))
-            }
-        }
-    }
-
-    /// Verifies content that is signed by itself, with keys of [`Self::client_id`]. It may be tried again with others.
-    ///
-    /// # Errors
-    /// [`SignatureError`].
-    pub fn verify(
-        &self,
-        signed: Signed<'_>,
-        expected: &Expected<'_>,
-        keys: &KeySet,
-        now: UnixTime,
-    ) -> Result<SignedContent, SignatureError> {
-        let rules = self.rules().ok_or(SignatureError::ContentNotSigned)?;
-        SignedContent::verify(rules, signed, expected, keys, now)
-    }
-
-    /// Judges the whole content, of which this was found out, and which has to be forwarded as it was received, or as
-    /// [`SignedRequest::payload_to_forward`] says.
-    ///
-    /// # Errors
-    /// [`SignatureError`].
-    pub fn judge(self, content: ReadContent) -> Result<Judged, SignatureError> {
-        let Self { rest, head, shadow, .. } = self;
-        let signed = match (head, content) {
-            (Head::Unsigned, _) => return Ok(rest),
-            (Head::Http { signed, remember_for, .. }, content) => http_signed(signed, remember_for, content),
-            (Head::Seal { sealed, remember_for, .. }, ReadContent::Hashed(hasher)) => {
-                let client = rest.token().and_then(|token| token.claims().text("client_id")).unwrap_or_default();
-                sealed_by(client, sealed, remember_for, hasher)
-            }
-            (Head::Content, ReadContent::Verified(verified)) => verified.map(SignedContent::into_request),
-            (Head::Seal { .. } | Head::Content, _) => Err(SignatureError::ContentNotSigned),
-        };
-        match (signed, shadow) {
-            (Ok(signed), _) => Ok(rest.signed(signed)),
-            (Err(error), None) => Err(error),
-            (Err(error), Some(shadow)) => Ok(rest.noting(WouldDeny::by_policy(error.code(), &error, shadow))),
-        }
-    }
-}
-
-/// The request with a signature of RFC 9421 and this content.
-fn http_signed(
-    signed: SignedFields,
-    remember_for: Option<(u64, u64)>,
-    content: ReadContent,
-) -> Result<SignedRequest, SignatureError> {
-    let signature = match content {
-        ReadContent::Hashed(hasher) => signed.with_content(&hasher.finish()?)?,
-        ReadContent::Unread => signed.without_content()?,
-        ReadContent::Verified(_) => return Err(SignatureError::ContentNotSigned),
-    };
-    let remember = remember_for.map(|times| SignatureUse::of_http(&signature, times));
-    Ok(SignedRequest::new(Verified::Http(signature.into()), remember, Forward::AsIs))
-}
-
-/// The request with a seal and this content.
-fn sealed_by(
-    client: &str,
-    sealed: SealedFields,
-    remember_for: Option<(u64, u64)>,
-    hasher: ContentHasher,
-) -> Result<SignedRequest, SignatureError> {
-    let body = hasher.finish().map_err(SignedBodyError::from)?;
-    let seal = sealed.with_body(&body)?;
-    // Without a `Date`, nobody knows how old it is.
-    let date = seal.date().ok_or(SignedBodyError::NotCovered { name: "date" })?;
-    let remember = remember_for.map(|times| SignatureUse::of_seal(client, &seal, date, times));
-    Ok(SignedRequest::new(Verified::Seal(seal.into()), remember, Forward::AsIs))
 }
 
 /// A request whose header section passed every check and whose body is a form. A form could contain a second token, and
