@@ -2,7 +2,8 @@
 
 use fapi::UnixTime;
 use fapi::jose::keys::KeySet;
-use fapi::permit::{Authorized, AwaitsContent, AwaitsSignature, HeadEvidence, Judged};
+use fapi::permit::signature::{AwaitsContent, HeadEvidence};
+use fapi::permit::{Authorized, AwaitsSignature, Judged};
 use fapi::rejection::{Cause, Unavailable};
 use fapi::route::Origin;
 use fapi::signature::error::SignatureError;

@@ -20,8 +20,8 @@
 //! }
 //! ```
 
-mod endpoint;
-mod signature;
+mod endpoints;
+pub mod signature;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName};
 
 use crate::UnixTime;
-use crate::authorization_server::{EndpointError, JudgedRequest};
+use crate::authorization_server::{Endpoint, EndpointError, JudgedRequest, Rules};
 use crate::code::Code;
 use crate::credentials::{CredentialsError, Scheme, form_has_token, is_form};
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
@@ -41,9 +41,6 @@ use crate::signature::error::SignatureError;
 use crate::signature::rules::SignatureRules;
 use crate::signature::signed_request::{SignatureUse, SignedRequest};
 use crate::token::ActiveToken;
-
-pub use self::endpoint::EndpointGuard;
-pub use self::signature::{Awaited, AwaitsContent, AwaitsSignature, HeadEvidence, HeadSignature, ReadContent};
 
 /// What a matched route requires.
 #[derive(Debug)]
@@ -64,7 +61,7 @@ impl Admission {
             Requirement::Public => Self::Public(Authorized::open(matched)),
             Requirement::Endpoint(rules, endpoint) => {
                 let (rules, endpoint) = (Arc::clone(rules), *endpoint);
-                Self::Endpoint(EndpointGuard::new(matched, rules, endpoint))
+                Self::Endpoint(EndpointGuard { matched, rules, endpoint })
             }
             Requirement::Protected(policy) => {
                 let policy = Arc::clone(policy);
@@ -167,6 +164,31 @@ impl Guard {
     }
 }
 
+/// An endpoint of an authorization server and its rules, which let a request pass or not.
+#[derive(Clone, Debug)]
+pub struct EndpointGuard {
+    matched: Matched,
+    rules: Arc<Rules>,
+    endpoint: Endpoint,
+}
+
+impl EndpointGuard {
+    /// The route.
+    pub fn route(&self) -> &Arc<Route> {
+        self.matched.route()
+    }
+
+    /// Which endpoint it is.
+    pub const fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    /// The rules of its server.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+}
+
 /// Why a token is refused on a route in shadow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -200,7 +222,7 @@ impl Judged {
         match self {
             Self::Authorized(authorized) | Self::AwaitsForm(AwaitsForm(authorized)) => authorized.token.as_ref(),
             Self::AwaitsBody(waiting) => Some(&waiting.token),
-            Self::AwaitsSignature(waiting) => waiting.token(),
+            Self::AwaitsSignature(waiting) => waiting.rest.token(),
             Self::AwaitsParameters(_) => None,
         }
     }
@@ -240,7 +262,7 @@ impl Judged {
     /// Nothing passes a route that looks at signatures before its own is looked at.
     fn beside_signature(self, rules: Option<Arc<SignatureRules>>, shadow: Option<InShadow>) -> Self {
         match rules.filter(|rules| rules.request.is_some()) {
-            Some(rules) => Self::AwaitsSignature(AwaitsSignature::new(self, rules, shadow).into()),
+            Some(rules) => Self::AwaitsSignature(AwaitsSignature { rest: self, rules, shadow }.into()),
             None => self,
         }
     }
@@ -276,6 +298,15 @@ impl Judged {
             other @ (Self::AwaitsSignature(_) | Self::AwaitsParameters(_)) => other,
         }
     }
+}
+
+/// A request on a route that looks at signatures, whose header section passed every other check.
+#[must_use]
+#[derive(Debug)]
+pub struct AwaitsSignature {
+    rest: Judged,
+    rules: Arc<SignatureRules>,
+    shadow: Option<InShadow>,
 }
 
 /// A request whose header section passed every check and whose body is a form. A form could contain a second token, and

@@ -5,13 +5,12 @@ use std::sync::Arc;
 use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName};
 
-use super::Judged;
+use super::{AwaitsSignature, Judged};
 use crate::UnixTime;
 use crate::jose::keys::KeySet;
 use crate::path_validation::Verification;
 use crate::peer::ClientCertificate;
 use crate::route::Route;
-use crate::sender::AcceptedToken;
 use crate::shadow::{InShadow, WouldDeny};
 use crate::signature::component::Component;
 use crate::signature::digest::{CONTENT_DIGEST, ClaimedDigest, ContentHasher};
@@ -28,15 +27,6 @@ use crate::signed_body::berlin_group::{self, SealedFields};
 use crate::signed_body::detached::X_JWS_SIGNATURE;
 use crate::signed_body::digest_header;
 use crate::signed_body::error::SignedBodyError;
-
-/// A request on a route that looks at signatures, whose header section passed every other check.
-#[must_use]
-#[derive(Debug)]
-pub struct AwaitsSignature {
-    rest: Judged,
-    rules: Arc<SignatureRules>,
-    shadow: Option<InShadow>,
-}
 
 /// The signature over the header section of a request, or that it has none and needs none. The content is not judged yet.
 #[must_use]
@@ -77,14 +67,6 @@ pub struct HeadEvidence<'e> {
 }
 
 impl AwaitsSignature {
-    pub(super) const fn new(rest: Judged, rules: Arc<SignatureRules>, shadow: Option<InShadow>) -> Self {
-        Self { rest, rules, shadow }
-    }
-
-    pub(super) const fn token(&self) -> Option<&AcceptedToken> {
-        self.rest.token()
-    }
-
     /// The route.
     pub fn route(&self) -> &Arc<Route> {
         self.rest.route()

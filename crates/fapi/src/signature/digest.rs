@@ -15,6 +15,7 @@ use sfv::{BareItem, ListEntry};
 use super::dictionary;
 use super::error::SignatureError;
 use crate::sha256;
+use crate::signed_body::error::SignedBodyError;
 
 /// The name of the field.
 pub const CONTENT_DIGEST: &str = "content-digest";
@@ -179,6 +180,18 @@ impl FieldHash {
     pub(crate) fn of(headers: &HeaderMap, name: &'static str) -> Self {
         let lines: Vec<&[u8]> = headers.get_all(name).iter().map(|line| line.as_bytes().trim_ascii()).collect();
         Self(sha256(&[name.as_bytes(), &lines.join(&b", "[..])].join(&b": "[..])))
+    }
+}
+
+impl From<DigestMismatch> for SignatureError {
+    fn from(DigestMismatch { algorithm }: DigestMismatch) -> Self {
+        Self::DigestMismatch { algorithm }
+    }
+}
+
+impl From<DigestMismatch> for SignedBodyError {
+    fn from(DigestMismatch { algorithm }: DigestMismatch) -> Self {
+        Self::DigestMismatch { algorithm }
     }
 }
 

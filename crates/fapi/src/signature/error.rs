@@ -1,6 +1,5 @@
 //! Why a signature or a digest proves nothing, or cannot be made (RFC 9421 §3, RFC 9530 §2).
 
-use super::digest::DigestMismatch;
 use crate::UnixTime;
 use crate::code::Code;
 use crate::signed_body::error::SignedBodyError;
@@ -203,12 +202,6 @@ pub enum SignatureError {
     /// The key does not sign.
     #[error("the private key did not sign")]
     NotSigned,
-}
-
-impl From<DigestMismatch> for SignatureError {
-    fn from(DigestMismatch { algorithm }: DigestMismatch) -> Self {
-        Self::DigestMismatch { algorithm }
-    }
 }
 
 impl SignatureError {

@@ -4,7 +4,6 @@ use crate::UnixTime;
 use crate::code::Code;
 use crate::jose::jws::{JwsError, NotVerified};
 use crate::path_validation::Fault;
-use crate::signature::digest::DigestMismatch;
 use crate::text::{Names, printable};
 
 /// Why a signed body is refused; each variant is one check.
@@ -205,12 +204,6 @@ pub enum SignedBodyError {
     /// The key does not sign.
     #[error("the private key did not sign")]
     NotSigned,
-}
-
-impl From<DigestMismatch> for SignedBodyError {
-    fn from(DigestMismatch { algorithm }: DigestMismatch) -> Self {
-        Self::DigestMismatch { algorithm }
-    }
 }
 
 impl SignedBodyError {

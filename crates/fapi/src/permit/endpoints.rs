@@ -1,45 +1,16 @@
 //! What a request to an endpoint of an authorization server has to pass.
 
 use std::fmt;
-use std::sync::Arc;
 
-use super::Authorized;
+use super::{Authorized, EndpointGuard};
 use crate::UnixTime;
 use crate::authorization_server::front_channel::{Pushed, PushedReference};
 use crate::authorization_server::registration::{Registration, RegistrationRequest, RegistrationRules};
-use crate::authorization_server::{Endpoint, EndpointError, FormRequest, JudgedRequest, Rules};
+use crate::authorization_server::{Endpoint, EndpointError, FormRequest, JudgedRequest};
 use crate::code::Code;
-use crate::route::{Matched, Route};
 use crate::shadow::{InShadow, WouldDeny};
 
-/// An endpoint of an authorization server and its rules, which let a request pass or not.
-#[derive(Clone, Debug)]
-pub struct EndpointGuard {
-    matched: Matched,
-    rules: Arc<Rules>,
-    endpoint: Endpoint,
-}
-
 impl EndpointGuard {
-    pub(super) const fn new(matched: Matched, rules: Arc<Rules>, endpoint: Endpoint) -> Self {
-        Self { matched, rules, endpoint }
-    }
-
-    /// The route.
-    pub fn route(&self) -> &Arc<Route> {
-        self.matched.route()
-    }
-
-    /// Which endpoint it is.
-    pub const fn endpoint(&self) -> Endpoint {
-        self.endpoint
-    }
-
-    /// The rules of its server.
-    pub fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
     /// Whether the server is in shadow at `now`, for some client at least.
     pub fn shadow(&self, now: UnixTime) -> Option<InShadow> {
         self.rules.shadow.as_ref()?.at(now)
