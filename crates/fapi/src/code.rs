@@ -323,7 +323,9 @@ codes! {
     SignatureStale = "signature_stale", UNAUTHORIZED, None;
     /// The signature is not one of the key over this request (RFC 9421 §3.2).
     SignatureInvalid = "signature_invalid", UNAUTHORIZED, None;
-    /// What the signature says of its maker or of whom it is for is missing, or not what it has to be.
+    /// The signature does not say of its maker, of whom it is for, or of when it was made what it has to.
+    SignatureClaimMissing = "signature_claim_missing", UNAUTHORIZED, None;
+    /// What the signature says of its maker or of whom it is for is not what it has to be.
     SignatureClaimRefused = "signature_claim_refused", UNAUTHORIZED, None;
     /// The certificate that a signature came with is not one that seals, not trusted, or not of the client.
     SignatureCertificateRefused = "signature_certificate_refused", UNAUTHORIZED, None;

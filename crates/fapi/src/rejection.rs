@@ -412,7 +412,7 @@ impl Rejection {
         let (error, description) = error_of(code);
         let format = self.seen.route.as_ref().map(|route| &route.errors).or(context.errors);
         let format = format.unwrap_or(&ErrorFormat::Json);
-        let told = Told { status, error, description, interaction: interaction.as_str(), time: context.time };
+        let told = Told { status, code, error, description, interaction: interaction.as_str(), time: context.time };
         let for_browsers = self.seen.route.as_ref().is_some_and(|route| route.is_for_browsers());
         let (media_type, body) = match context.request.filter(|_| for_browsers) {
             Some(request) => format.shown(&told, request),

@@ -220,6 +220,7 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::SignatureAlgorithmRefused
         | Code::SignatureStale
         | Code::SignatureInvalid
+        | Code::SignatureClaimMissing
         | Code::SignatureClaimRefused
         | Code::SignatureCertificateRefused
         | Code::SignatureReplayed

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use fapi::error_format::{ErrorFormat, ErrorTemplate, TemplateError, Variable};
+use fapi::code::Code;
+use fapi::error_format::{ErrorFormat, ErrorNames, ErrorTemplate, TemplateError, Variable};
 use fapi::rejection::error_names;
 use fapi::text::is_json;
 use http::HeaderValue;
@@ -70,22 +71,14 @@ impl Build<'_> {
                 "is not a media type of JSON; write `application/json`, or one such as `application/error+json`";
             self.problem(&at.key("media_type"), problem);
         }
-        let names_at = at.key("error_names");
-        let names = entry.error_names.clone();
-        if names.as_ref().is_some_and(BTreeMap::is_empty) {
-            self.report.empty(&names_at, "the map is empty; name an error, or remove the key");
-        }
-        let (names, known) = (names.unwrap_or_default(), error_names());
-        for error in names.keys().filter(|error| !known.contains(error.as_str())) {
-            self.unknown(&names_at.key(error), "error is called", error, known.iter().copied(), false);
-        }
+        let names = self.error_names(at, entry);
         let body_at = at.key("body");
         let body = self.needed(&body_at, entry.body.as_ref(), "write the object that clients are to see")?;
         if body.is_empty() {
             self.report.empty(&body_at, "the object is empty; write the members that clients are to see");
             return None;
         }
-        match ErrorTemplate::new(name, media_type?, body, &names) {
+        match ErrorTemplate::new(name, media_type?, body, names) {
             Ok(template) => Some(template),
             Err(errors) => {
                 for error in errors {
@@ -94,6 +87,33 @@ impl Build<'_> {
                 None
             }
         }
+    }
+
+    fn error_names(&mut self, at: &KeyPath, entry: &file::ErrorTemplate) -> ErrorNames {
+        let errors_at = at.key("error_names");
+        if entry.error_names.as_ref().is_some_and(BTreeMap::is_empty) {
+            self.report.empty(&errors_at, "the map is empty; name an error, or remove the key");
+        }
+        let known = error_names();
+        let errors = entry.error_names.iter().flatten().map(|(error, name)| (error.as_str(), name.as_str()));
+        for (error, _) in errors.clone().filter(|(error, _)| !known.contains(error)) {
+            self.unknown(&errors_at.key(error), "error is called", error, known.iter().copied(), false);
+        }
+        let codes_at = at.key("code_names");
+        if entry.code_names.as_ref().is_some_and(BTreeMap::is_empty) {
+            self.report.empty(&codes_at, "the map is empty; name a code, or remove the key");
+        }
+        let mut codes = Vec::new();
+        for (written, name) in entry.code_names.iter().flatten() {
+            match Code::ALL.iter().find(|code| code.as_str() == written) {
+                Some(code) => codes.push((*code, name.as_str())),
+                None => {
+                    let all = Code::ALL.iter().map(|code| code.as_str());
+                    self.unknown(&codes_at.key(written), "code is called", written, all, false);
+                }
+            }
+        }
+        ErrorNames::new(errors, codes)
     }
 
     fn bad_string(&mut self, at: &KeyPath, error: &TemplateError, body: &serde_json::Map<String, serde_json::Value>) {

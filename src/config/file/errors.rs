@@ -19,4 +19,8 @@ pub(in crate::config) struct ErrorTemplate {
     /// What `{error_name}` is for each error, such as `invalid_token`. Default: the error itself.
     #[schemars(length(min = 1))]
     pub(in crate::config) error_names: Option<BTreeMap<String, String>>,
+    /// What `{error_name}` is for single codes of refusals, such as `signature_missing`, before that of the error. They tell clients
+    /// which check failed: for those of which an ecosystem prescribes that. Default: none.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) code_names: Option<BTreeMap<String, String>>,
 }

@@ -3,6 +3,7 @@
 mod content;
 mod detached;
 mod ecosystem;
+mod errors;
 mod evidence;
 mod held;
 mod jwt_bodies;

@@ -12,13 +12,13 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use rcgen::{CertificateParams, CustomExtension, DnType, DnValue, KeyUsagePurpose, SerialNumber};
 use sandbox::pki::{Authority, Credential};
 
-use crate::support::{ORIGIN, World};
+use crate::support::{ORIGIN, Scene, World};
 
 const PAYMENT: &str = r#"{"instructedAmount":{"amount":"10.00"}}"#;
 const ORGANIZATION: &str = "PSDDE-BAFIN-123456";
 
 /// A world whose requests are sealed, and a client with a certificate for TLS and one for seals.
-struct Sealed {
+pub(super) struct Sealed {
     world: World,
     tls: Credential,
     seal: Credential,
@@ -46,15 +46,22 @@ fn seal_of(authority: &Authority, organization: &str, kind: u8) -> Credential {
 
 impl Sealed {
     async fn start() -> Self {
+        Self::with("", |scene| scene).await
+    }
+
+    /// The same where the routes say this too.
+    pub(super) async fn with(more: &str, adjust: impl FnOnce(Scene) -> Scene) -> Self {
         let seals = Authority::new("Seal CA");
         let seal = seal_of(&seals, ORGANIZATION, 2);
-        let signature =
-            "    signature: { request: required, profile: berlin_group, seal_trust_anchors: [seal-ca.pem] }\n";
+        let signature = format!(
+            "    signature: {{ request: required, profile: berlin_group, seal_trust_anchors: [seal-ca.pem] }}\n{more}"
+        );
         let world = World::with(|scene| {
-            scene
+            let scene = scene
                 .file("seal-ca.pem", &seals.pem())
                 .replace("    scopes: [accounts]\n", &format!("{signature}    scopes: [accounts]\n"))
-                .replace("    scopes: { any", &format!("{signature}    scopes: {{ any"))
+                .replace("    scopes: { any", &format!("{signature}    scopes: {{ any"));
+            adjust(scene)
         })
         .await;
         let tls = world.authority.client_with("tpp", of(ORGANIZATION));
@@ -72,12 +79,12 @@ impl Sealed {
             .unwrap()
     }
 
-    fn payment(&self) -> Request<Bytes> {
+    pub(super) fn payment(&self) -> Request<Bytes> {
         self.request(Method::POST, "/payments", PAYMENT)
     }
 
     /// The request with a seal.
-    fn sealed(&self, request: Request<Bytes>) -> Request<Bytes> {
+    pub(super) fn sealed(&self, request: Request<Bytes>) -> Request<Bytes> {
         self.sealed_by(request, &self.seal, "digest x-request-id date", 0)
     }
 
@@ -102,7 +109,7 @@ impl Sealed {
         request
     }
 
-    async fn send(&self, request: Request<Bytes>) -> Response<Bytes> {
+    pub(super) async fn send(&self, request: Request<Bytes>) -> Response<Bytes> {
         self.world.anonymous().certificate(&self.tls).send(request).await.unwrap()
     }
 

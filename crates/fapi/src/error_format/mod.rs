@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue};
 
 use self::accept::prefers;
 pub(crate) use self::page::protect;
-pub use self::template::{ErrorTemplate, TemplateError, Variable};
+pub use self::template::{ErrorNames, ErrorTemplate, TemplateError, Variable};
 pub use self::told::Told;
 
 /// The form of the body that tells a client of a refusal. None says more than the others.
@@ -70,11 +70,13 @@ mod tests {
     use http::StatusCode;
 
     use super::*;
+    use crate::code::Code;
 
     #[test]
     fn a_problem_has_the_members_of_the_plain_body_and_three_more() {
         let told = Told {
             status: StatusCode::UNAUTHORIZED,
+            code: Code::TokenExpired,
             error: "invalid_token",
             description: "It is not valid",
             interaction: "",

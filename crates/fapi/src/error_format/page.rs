@@ -114,7 +114,14 @@ mod tests {
     use crate::code::Code;
 
     fn told<'t>(status: StatusCode, error: &'t str, interaction: &'t str) -> Told<'t> {
-        Told { status, error, description: "a description for developers", interaction, time: None }
+        Told {
+            status,
+            code: Code::TokenExpired,
+            error,
+            description: "a description for developers",
+            interaction,
+            time: None,
+        }
     }
 
     #[test]

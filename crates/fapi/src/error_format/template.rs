@@ -6,6 +6,7 @@ use http::HeaderValue;
 use serde_json::{Map, Value};
 
 use super::told::Told;
+use crate::code::Code;
 
 /// What a variable stands for. There are no others, so nothing that the client sent comes back to it (RFC 6750 §3), and
 /// nothing that is for the operator alone.
@@ -17,7 +18,7 @@ pub enum Variable {
     Reason,
     /// `{error}`, such as `insufficient_scope`.
     Error,
-    /// `{error_name}`: what the template calls the error, or else the error.
+    /// `{error_name}`: what the template calls the code of the refusal, or else the error, or else the error itself.
     ErrorName,
     /// `{error_description}`: the error in a sentence.
     ErrorDescription,
@@ -69,8 +70,32 @@ pub struct ErrorTemplate {
     name: Box<str>,
     media_type: HeaderValue,
     pieces: Vec<Piece>,
-    /// What is written inside a string of JSON for these errors.
-    error_names: BTreeMap<Box<str>, Box<str>>,
+    names: ErrorNames,
+}
+
+/// What a template calls refusals, each as it is written inside a string of JSON.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ErrorNames {
+    errors: BTreeMap<Box<str>, Box<str>>,
+    codes: BTreeMap<Code, Box<str>>,
+}
+
+impl ErrorNames {
+    /// The names of errors, and those of single codes, which tell clients which check failed.
+    pub fn new<'n>(
+        errors: impl IntoIterator<Item = (&'n str, &'n str)>,
+        codes: impl IntoIterator<Item = (Code, &'n str)>,
+    ) -> Self {
+        Self {
+            errors: errors.into_iter().map(|(error, name)| (error.into(), escaped(name).into())).collect(),
+            codes: codes.into_iter().map(|(code, name)| (code, escaped(name).into())).collect(),
+        }
+    }
+
+    fn of<'a>(&'a self, told: &Told<'a>) -> &'a str {
+        let name = self.codes.get(&told.code).or_else(|| self.errors.get(told.error));
+        name.map_or(told.error, |name| name)
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -80,7 +105,7 @@ enum Piece {
 }
 
 impl ErrorTemplate {
-    /// A template of this name, with this body; `error_names` has what `{error_name}` stands for.
+    /// A template of this name, with this body; `names` has what `{error_name}` stands for.
     ///
     /// # Errors
     /// Every string with a brace that begins or ends no variable.
@@ -88,7 +113,7 @@ impl ErrorTemplate {
         name: &str,
         media_type: HeaderValue,
         body: &Map<String, Value>,
-        error_names: &BTreeMap<String, String>,
+        names: ErrorNames,
     ) -> Result<Self, Vec<TemplateError>> {
         let mut writer = Writer::default();
         writer.object(body);
@@ -96,9 +121,7 @@ impl ErrorTemplate {
             return Err(writer.errors);
         }
         writer.end_text();
-        let error_names =
-            error_names.iter().map(|(error, name)| (error.as_str().into(), escaped(name).into())).collect();
-        Ok(Self { name: name.into(), media_type, pieces: writer.pieces, error_names })
+        Ok(Self { name: name.into(), media_type, pieces: writer.pieces, names })
     }
 
     /// The name by which routes choose it.
@@ -119,9 +142,7 @@ impl ErrorTemplate {
                 Piece::Variable(Variable::Status) => told.status.as_str(),
                 Piece::Variable(Variable::Reason) => told.reason(),
                 Piece::Variable(Variable::Error) => told.error,
-                Piece::Variable(Variable::ErrorName) => {
-                    self.error_names.get(told.error).map_or(told.error, |name| name)
-                }
+                Piece::Variable(Variable::ErrorName) => self.names.of(told),
                 Piece::Variable(Variable::ErrorDescription) => told.description,
                 Piece::Variable(Variable::InteractionId) => told.interaction,
                 Piece::Variable(Variable::Time) => {
@@ -232,14 +253,15 @@ mod tests {
     use super::*;
 
     fn template(body: &Value) -> Result<ErrorTemplate, Vec<TemplateError>> {
-        let names = BTreeMap::from([("invalid_token".to_owned(), "a \"name\"".to_owned())]);
+        let names = ErrorNames::new([("invalid_token", "a \"name\"")], [(Code::TokenRevoked, "\"gone\"")]);
         let media_type = HeaderValue::from_static("application/json");
-        ErrorTemplate::new("bank", media_type, body.as_object().expect("an object"), &names)
+        ErrorTemplate::new("bank", media_type, body.as_object().expect("an object"), names)
     }
 
     fn told(error: &str) -> Told<'_> {
         Told {
             status: StatusCode::UNAUTHORIZED,
+            code: Code::TokenExpired,
             error,
             description: "It is not valid",
             interaction: "6ba7b810-9dad-41d1-80b4-00c04fd430c8",
@@ -266,6 +288,14 @@ mod tests {
             });
             assert_eq!(body, expected);
         }
+    }
+
+    #[test]
+    fn the_name_of_a_code_comes_before_that_of_its_error() {
+        let template = template(&json!({ "name": "{error_name}" })).unwrap();
+        let named = |code: Code| template.fill(&Told { code, ..told("invalid_token") });
+        assert_eq!(named(Code::TokenRevoked), r#"{"name":"\"gone\""}"#);
+        assert_eq!(named(Code::TokenExpired), r#"{"name":"a \"name\""}"#, "control: another code of the same error");
     }
 
     #[test]

@@ -2,11 +2,15 @@
 
 use http::StatusCode;
 
+use crate::code::Code;
+
 /// What a body tells of a refusal.
 #[derive(Clone, Copy)]
 pub struct Told<'a> {
     /// The status of the response.
     pub status: StatusCode,
+    /// The code of the refusal, which is in no body unless a template has a name for it.
+    pub code: Code,
     /// The name of the error.
     pub error: &'a str,
     /// The error in a sentence.

@@ -226,10 +226,9 @@ impl SignedBodyError {
         match self {
             Self::Missing { .. } => Code::SignatureMissing,
             Self::TooLarge { .. } | Self::Malformed { .. } | Self::NotSignedJwt(_) => Code::SignatureMalformed,
-            Self::MemberMissing { .. }
-            | Self::MemberNotAllowed { .. }
+            Self::MemberMissing { .. } | Self::ClaimMissing { .. } => Code::SignatureClaimMissing,
+            Self::MemberNotAllowed { .. }
             | Self::MemberRefused { .. }
-            | Self::ClaimMissing { .. }
             | Self::ClaimMalformed { .. }
             | Self::IssuerMismatch { .. }
             | Self::SenderUnknown { .. }
