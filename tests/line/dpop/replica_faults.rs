@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use sandbox::tokens::Proof;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -253,12 +253,11 @@ impl Payer {
     }
 }
 
-/// The code of a request whose body comes to its end.
-async fn end(mut talk: Talk, gateway: &Running) -> String {
+/// The record of a request whose body comes to its end.
+async fn end(mut talk: Talk, gateway: &Running) -> Value {
     talk.say(BODY).await.unwrap();
     let answer = talk.answer().await.expect("an answer");
-    let record = gateway.record(answer.field("x-fapi-interaction-id")[0]);
-    record["code"].as_str().unwrap().to_owned()
+    gateway.record(answer.field("x-fapi-interaction-id")[0])
 }
 
 const BODY: &str = r#"{"iban":"DE02"}"#;
@@ -276,7 +275,7 @@ async fn a_store_that_loses_everything_while_a_body_is_waited_for_lets_no_used_p
     ] {
         let proof = payer.proof();
         if used {
-            assert_eq!(end(payer.begin(one, &proof).await, one).await, "ok");
+            assert_eq!(end(payer.begin(one, &proof).await, one).await["code"], "ok");
         }
         let waiting = payer.begin(other, &proof).await;
         if lost {
@@ -285,7 +284,8 @@ async fn a_store_that_loses_everything_while_a_body_is_waited_for_lets_no_used_p
                 payer.replicas.until(gateway, &refused("dpop_nonce_required")).await;
             }
         }
-        assert_eq!(end(waiting, other).await, expected, "{used}, {lost}");
+        let record = end(waiting, other).await;
+        assert_eq!(record["code"], expected, "{used}, {lost}: {record}");
         if lost {
             // Older than the proofs that follow.
             payer.replicas.world.clock.advance(30);
