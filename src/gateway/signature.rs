@@ -92,7 +92,11 @@ impl Gateway {
     ) -> Result<Result<SignedContent, SignatureError>, Cause> {
         let WholeContent { request, origin, body } = content;
         let endpoint = [origin.as_str(), request.uri.path()].concat();
-        let signed = Signed { headers: &request.headers, body, method: &request.method };
+        let content = match waiting.open(body) {
+            Ok(content) => content,
+            Err(error) => return Ok(Err(error)),
+        };
+        let signed = Signed { headers: &request.headers, content: &content, method: &request.method };
         let set = waiting.rules().and_then(|rules| rules.keys).unwrap_or(usize::MAX);
         let client_id = waiting.client_id();
         let verified = self.with_keys(set, client_id, |keys, name| {

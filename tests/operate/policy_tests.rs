@@ -107,14 +107,16 @@ fn the_calls_go_through_the_whole_line() {
 
 #[test]
 fn calls_are_signed_in_the_form_of_their_route() {
-    let route = |profile: &str, more: &str| {
+    let route = |name: &str, more: &str| {
         format!(
-            "  - {{ name: {profile}, path: /{profile}, methods: [GET, POST], scopes: [accounts], upstream: accounts, signature: {{ request: required, profile: {profile}, {more} }} }}\n"
+            "  - {{ name: {name}, path: /{name}, methods: [GET, POST], scopes: [accounts], upstream: accounts, signature: {{ request: required, profile: {profile}, {more} }} }}\n",
+            profile = name.trim_end_matches("_encrypted")
         )
     };
     let keys = "keys: tpps";
     let routes =
         [("fapi2", keys), ("uk_obie", keys), ("brazil", keys), ("gulf", keys)].map(|(name, more)| route(name, more));
+    let encrypted = route("brazil_encrypted", "keys: tpps, decryption_keys: [{ private_key: encryption.pem }]");
     let sealed = route("berlin_group", "seal_trust_anchors: [seals.pem]");
     let config = format!(
         r#"profile: fapi2-security
@@ -128,7 +130,7 @@ client_keys: {{ tpps: {{ file: tpps.json }} }}
 upstreams:
   accounts: {{ servers: ["http://127.0.0.1:8080"] }}
 routes:
-{}{sealed}"#,
+{}{encrypted}{sealed}"#,
         routes.concat()
     );
     let folder = Folder::new();
@@ -141,7 +143,7 @@ routes:
         assert_eq!(code, Some(0), "{given} {request}: {out}{err}");
     };
     let body = "method: POST, body: { amount: 1 }";
-    for profile in ["fapi2", "uk_obie", "brazil", "gulf"] {
+    for profile in ["fapi2", "uk_obie", "brazil", "gulf", "brazil_encrypted"] {
         decided("signed: true", &format!("path: /{profile}, {body}"), "permit");
         decided("signed: false", &format!("path: /{profile}, {body}"), "signature_missing");
     }

@@ -331,6 +331,8 @@ codes! {
     SignatureCertificateRefused = "signature_certificate_refused", UNAUTHORIZED, None;
     /// The same signature was accepted before (RFC 9421 §7.2.2).
     SignatureReplayed = "signature_replayed", UNAUTHORIZED, None;
+    /// The content is not encrypted for a key of this resource, as the route's `signature` requires (RFC 7516 §5.2).
+    ContentNotDecrypted = "content_not_decrypted", UNAUTHORIZED, None;
     /// The request has content and no digest of it that counts (RFC 9530 §2, §5).
     DigestMissing = "digest_missing", UNAUTHORIZED, None;
     /// A digest is not that of the content as it was received (RFC 9530 §2).

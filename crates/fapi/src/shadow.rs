@@ -224,6 +224,7 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::SignatureClaimRefused
         | Code::SignatureCertificateRefused
         | Code::SignatureReplayed
+        | Code::ContentNotDecrypted
         | Code::DigestMissing
         | Code::DigestMismatch => true,
         // The scopes, and what stands under `require`.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fapi::UnixTime;
+use fapi::jose::jwe::{DecryptionKeys, EncryptionKey, encrypt};
 use fapi::jose::keys::{Algorithm, KeySet};
 use fapi::jose::signing::PrivateKey;
 use fapi::jose::signing_keys::NamedKey;
@@ -102,7 +103,12 @@ impl RequestSigner {
             Form::JwtBody(form) => {
                 let key = self.rsa.as_ref().ok_or_else(|| Unable.to_string())?;
                 let mut call = plain();
-                call.body = jwt(form.ecosystem, request, origin, body, client_id, key, now)?.into_bytes();
+                let jwt = jwt(form.ecosystem, request, origin, body, client_id, key, now)?;
+                let jwt = match &form.decryption_keys {
+                    Some(keys) => encrypted(&jwt, keys).map_err(|error| error.to_string())?,
+                    None => jwt,
+                };
+                call.body = jwt.into_bytes();
                 call.request.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jwt"));
                 call.request.headers.insert(header::CONTENT_LENGTH, call.body.len().into());
                 Ok(call)
@@ -171,6 +177,13 @@ fn jwt(
     let (audience, jti) = ([origin.as_str(), request.uri.path()].concat(), Uuid::new_v4().to_string());
     let claims = jwt_body::Claims { issuer, audience: &audience, jti: &jti, issued_at: now, valid };
     jwt_body::sign_content(&claims, content, key).map_err(|error| error.to_string())
+}
+
+/// The JWT as its route requires it to be encrypted.
+fn encrypted(jwt: &str, keys: &DecryptionKeys) -> Result<String, Unable> {
+    let key = keys.first().ok_or(Unable)?;
+    let key = EncryptionKey::from_jwk(&key.public_jwk()).map_err(|_| Unable)?;
+    encrypt(jwt.as_bytes(), &key, Some("JWT")).map_err(|_| Unable)
 }
 
 /// Whether a call has content.

@@ -1,4 +1,5 @@
-//! `issuers[].introspection.decryption_keys`: the keys that an issuer encrypts its responses for (RFC 9701 §5).
+//! `issuers[].introspection.decryption_keys`, the keys that an issuer encrypts its responses for (RFC 9701 §5), and
+//! `routes[].signature.decryption_keys`, those that clients encrypt content for.
 
 use fapi::jose::jwe::{DecryptionKey, DecryptionKeys};
 use zeroize::Zeroizing;
@@ -10,7 +11,7 @@ use crate::config::error::KeyPath;
 use crate::config::file;
 
 impl Build<'_> {
-    /// The keys of a list; without any where files are not read.
+    /// The keys of a list; where files are not read, one that nobody else has in place of them.
     pub(super) fn decryption_keys(
         &mut self,
         at: &KeyPath,
@@ -50,7 +51,7 @@ impl Build<'_> {
             ids.push(id);
         }
         if self.named_files == NamedFiles::Unread {
-            return Some(DecryptionKeys::new(Vec::new()));
+            return Some(DecryptionKeys::new(DecryptionKey::generate(None).into_iter().collect()));
         }
         keys.into_iter().collect::<Option<Vec<_>>>().map(DecryptionKeys::new)
     }
@@ -79,5 +80,5 @@ impl Build<'_> {
     }
 }
 
-/// How many keys there are at most: a response that names none of them costs one decryption with each.
+/// How many keys there are at most: what names none of them costs one decryption with each.
 const MOST: usize = 8;

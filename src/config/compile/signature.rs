@@ -151,6 +151,7 @@ impl Build<'_> {
                     ("replay", entry.replay.is_some()),
                     ("seal_trust_anchors", entry.seal_trust_anchors.is_some()),
                     ("forward", entry.forward.is_some()),
+                    ("decryption_keys", entry.decryption_keys.is_some()),
                     ("profile", entry.profile.is_some() && (profile.is_of_fields() || entry.response.is_none())),
                     ("keys", entry.keys.is_some() && keys.is_some_and(|keys| keys.is_none())),
                 ];

@@ -61,6 +61,7 @@ impl Build<'_> {
             ("trust_anchors", entry.trust_anchors.is_some() && profile != SignatureProfile::UkObie),
             ("seal_trust_anchors", entry.seal_trust_anchors.is_some() && !is_sealed),
             ("forward", entry.forward.is_some() && profile.ecosystem().is_none()),
+            ("decryption_keys", entry.decryption_keys.is_some() && profile.ecosystem().is_none()),
             ("response_bytes", entry.response_bytes.is_some() && is_sealed),
         ];
         let problem = format!("with `profile: {}` this has no effect; remove the key", profile.as_str());
@@ -94,7 +95,11 @@ impl Build<'_> {
                 file::SignedForward::AsIs => Forward::AsIs,
                 file::SignedForward::Payload => Forward::Payload,
             };
-            return Some(Form::JwtBody(JwtBodyRules { ecosystem, forward }));
+            let decryption_keys = match &mut entry.decryption_keys {
+                Some(keys) => Some(self.decryption_keys(&at.key("decryption_keys"), keys)?),
+                None => None,
+            };
+            return Some(Form::JwtBody(JwtBodyRules { ecosystem, forward, decryption_keys }));
         }
         match profile {
             SignatureProfile::UkObie => Some(Form::DetachedJws(DetachedJwsRules { trust_anchors: trust_anchors? })),

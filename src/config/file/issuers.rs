@@ -85,14 +85,14 @@ pub(in crate::config) struct Introspection {
     pub(in crate::config) cache: Option<IntrospectionCache>,
 }
 
-/// A key that an issuer encrypts introspection responses for.
+/// A key that others encrypt for.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct DecryptionKey {
     /// PEM file with the private key: EC P-256, for ECDH-ES, or RSA from 2048 to 4096 bits, for RSA-OAEP-256.
     #[schemars(required)]
     pub(in crate::config) private_key: Option<FilePath>,
-    /// The `kid` that it is registered with at the issuer. Default: none; the key is tried whatever `kid` a response has.
+    /// The `kid` by which they know it. Default: none; the key is tried whatever `kid` is in what they encrypt.
     pub(in crate::config) key_id: Option<String>,
 }
 

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::scalar::{Duration, FilePath, Size};
+use super::issuers::DecryptionKey;
 
 /// Signatures of this route's messages (RFC 9421). Has `request`, `response`, or both.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -41,6 +42,10 @@ pub(in crate::config) struct Signature {
     /// What the upstream gets of a body that is a signed JWT; only with `brazil` and `gulf`.
     #[schemars(extend("default" = "as_is"))]
     pub(in crate::config) forward: Option<SignedForward>,
+    /// The keys that every body is encrypted for one of, as a JWE around the signed JWT, with RSA-OAEP-256 or ECDH-ES, and A256GCM;
+    /// only with `brazil` and `gulf`. A body that is signed only is then refused. Default: none is encrypted.
+    #[schemars(length(min = 1, max = 8))]
+    pub(in crate::config) decryption_keys: Option<Vec<DecryptionKey>>,
     /// The largest response that is kept and signed, from 1KiB to 64MiB; only with `response`.
     #[schemars(extend("default" = "10MiB"))]
     pub(in crate::config) response_bytes: Option<Size>,
@@ -88,7 +93,7 @@ pub(in crate::config) enum SignatureProfile {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum SignedForward {
-    /// The JWT as it came.
+    /// The JWT as it came, still encrypted if it was.
     #[default]
     AsIs,
     /// The value of `data` or `message`, as its signer wrote it, as `application/json`.

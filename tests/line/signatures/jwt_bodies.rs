@@ -5,15 +5,18 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use fapi::UnixTime;
 use fapi::code::Code;
+use fapi::jose::jwe::{EncryptionKey, encrypt};
 use fapi::jose::signing_keys::NamedKey;
 use fapi::signed_body::jwt_body::{Claims, Content, Rules, ValidBetween, sign_content, verify};
 use http::{HeaderValue, Method, Request, header};
 use sandbox::https::{Answer, HttpServer};
+use sandbox::tokens::{KeyKind, SigningKey};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::ecosystem::{BANK, Ecosystem, ORGANIZATION, PAYMENTS, rsa_key};
 use crate::edge::hostile::wire::Talk;
+use crate::support::Scene;
 
 const BRAZIL: &str = "{ request: required, keys: tpps, profile: brazil }";
 const GULF: &str = "{ request: required, keys: tpps, profile: gulf }";
@@ -174,6 +177,57 @@ async fn the_upstream_gets_the_payload_as_its_signer_wrote_it_where_the_route_sa
     let as_it_is = brazil(BRAZIL).await;
     let jwt = Wanted::brazil(&as_it_is).jwt(&format!("\"{}\"", "x".repeat(200_000)), &as_it_is.key);
     assert!(as_it_is.accepted(payment(&as_it_is, jwt.clone()), "large").await == jwt);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ms_int_12_a_body_is_encrypted_where_the_route_says_so_and_signed_within() {
+    let keys = [KeyKind::Es256, KeyKind::Ps256].map(|kind| SigningKey::generate(kind, "encryption"));
+    let public = |key: &SigningKey| EncryptionKey::from_spki_pem(key.public_key_pem().as_bytes(), None).unwrap();
+    let stranger = SigningKey::generate(KeyKind::Es256, "encryption");
+    let sealed = |forward: &str| {
+        let rule = format!(
+            "required, forward: {forward}, decryption_keys: [{{ private_key: ec.pem }}, {{ private_key: rsa.pem, key_id: rsa }}]"
+        );
+        let [ec, rsa] = &keys;
+        let files = |scene: Scene| scene.file("ec.pem", &ec.private_key_pem()).file("rsa.pem", &rsa.private_key_pem());
+        let signature = BRAZIL.replace("required", &rule);
+        async move { Ecosystem::with(&signature, json!({ "org_id": ORGANIZATION }), files).await }
+    };
+    let (whole, payload) = (sealed("as_is").await, sealed("payload").await);
+    let signed = |world: &Ecosystem| Wanted::brazil(world).jwt(PAYMENT, &world.key);
+    let within = |jwt: &str, key: &SigningKey| encrypt(jwt.as_bytes(), &public(key), Some("JWT")).unwrap();
+    for key in &keys {
+        let body = within(&signed(&whole), key);
+        assert_eq!(whole.accepted(payment(&whole, body.clone()), "control").await, body, "still encrypted");
+        assert_eq!(payload.accepted(payment(&payload, within(&signed(&payload), key)), "control").await, PAYMENT);
+    }
+    let own = &keys[0];
+    let nested = within(&signed(&whole), own);
+    let mut flipped = nested.clone().into_bytes();
+    let place = flipped.len() - 40;
+    flipped[place] = if flipped[place] == b'A' { b'B' } else { b'A' };
+    for (body, code, what) in [
+        (signed(&whole), Code::ContentNotDecrypted, "signed alone"),
+        (within(&nested, own), Code::ContentNotDecrypted, "encrypted twice"),
+        (within(PAYMENT, own), Code::ContentNotDecrypted, "not signed"),
+        (within(&signed(&whole), &stranger), Code::ContentNotDecrypted, "for another key"),
+        (String::from_utf8(flipped).unwrap(), Code::ContentNotDecrypted, "one letter"),
+        (
+            within(&Wanted::brazil(&whole).jwt(PAYMENT, &rsa_key("tpp-1").0), own),
+            Code::SignatureInvalid,
+            "another signer",
+        ),
+    ] {
+        whole.refused(payment(&whole, body), 400, code, what).await;
+    }
+    // What is inside counts once, however it is encrypted.
+    let jwt = signed(&whole);
+    whole.accepted(payment(&whole, within(&jwt, own)), "control").await;
+    whole.refused(payment(&whole, within(&jwt, &keys[1])), 403, Code::SignatureReplayed, "encrypted anew").await;
+    let plain = brazil(BRAZIL).await;
+    plain
+        .refused(payment(&plain, within(&signed(&plain), own)), 400, Code::SignatureMalformed, "nobody has keys")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ use crate::signature::input::{SIGNATURE, SIGNATURE_INPUT};
 use crate::signature::message::{Message, RequestView};
 use crate::signature::profile::Content;
 use crate::signature::rules::{Presence, RequestRules, SignatureRules};
-use crate::signature::signed_content::{Expected, Signed, SignedContent};
+use crate::signature::signed_content::{Expected, Opened, Signed, SignedContent};
 use crate::signature::signed_request::{SignatureUse, SignedRequest, Verified};
 use crate::signature::verify::{self, SignedFields};
 use crate::signed_body::berlin_group::{self, SealedFields};
@@ -256,6 +256,14 @@ impl AwaitsContent {
                 Awaited::Whole(limit.unwrap_or(usize::MAX))
             }
         }
+    }
+
+    /// Makes of content that is signed by itself what can be verified: what is in it, where it is encrypted.
+    ///
+    /// # Errors
+    /// [`SignatureError`].
+    pub fn open<'c>(&self, content: &'c [u8]) -> Result<Opened<'c>, SignatureError> {
+        Opened::of(self.rules().ok_or(SignatureError::ContentNotSigned)?, content)
     }
 
     /// Verifies content that is signed by itself, with keys of [`Self::client_id`]. It may be tried again with others.

@@ -8,6 +8,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::component::Component;
 use crate::code::Code;
+use crate::jose::jwe::DecryptionKeys;
 use crate::path_validation::Anchor;
 use crate::sha256;
 use crate::signed_body::{detached, jwt_body};
@@ -54,12 +55,14 @@ pub struct DetachedJwsRules {
 }
 
 /// What a body that is a signed JWT has to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtBodyRules {
     /// Whose rules these are.
     pub ecosystem: Ecosystem,
     /// What the upstream gets of it.
     pub forward: Forward,
+    /// The keys for one of which every body is encrypted; `None` if none is.
+    pub decryption_keys: Option<DecryptionKeys>,
 }
 
 /// Who has bodies that are signed JWTs.
@@ -176,7 +179,7 @@ mod tests {
     use super::*;
 
     fn jwt_body(ecosystem: Ecosystem) -> Form {
-        Form::JwtBody(JwtBodyRules { ecosystem, forward: Forward::AsIs })
+        Form::JwtBody(JwtBodyRules { ecosystem, forward: Forward::AsIs, decryption_keys: None })
     }
 
     #[test]

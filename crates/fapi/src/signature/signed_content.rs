@@ -1,5 +1,8 @@
 //! Content that is signed by itself: an `x-jws-signature` over it, or a JWT, as the rules of a route require.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use http::HeaderMap;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -37,10 +40,36 @@ pub struct Expected<'e> {
 pub struct Signed<'s> {
     /// Its header section.
     pub headers: &'s HeaderMap,
-    /// The whole content, as received.
-    pub body: &'s [u8],
+    /// The whole content.
+    pub content: &'s Opened<'s>,
     /// Its method, which decides whether a signature counts once.
     pub method: &'s http::Method,
+}
+
+/// Content that can be verified: as it was received, or what was in it where the route requires that it is encrypted.
+#[must_use]
+pub struct Opened<'c>(Cow<'c, [u8]>);
+
+impl<'c> Opened<'c> {
+    /// Decrypts the content, if these rules have keys for that.
+    ///
+    /// # Errors
+    /// [`SignedBodyError::NotDecrypted`], also of content that is not encrypted.
+    pub(crate) fn of(rules: &RequestRules, content: &'c [u8]) -> Result<Self, SignatureError> {
+        match &rules.form {
+            Form::JwtBody(JwtBodyRules { decryption_keys: Some(keys), .. }) => {
+                Ok(Self(jwt_body::decrypt(content, keys)?.into_bytes().into()))
+            }
+            Form::Http(_) | Form::DetachedJws(_) | Form::JwtBody(_) | Form::Seal(_) => Ok(Self(content.into())),
+        }
+    }
+}
+
+/// Says how long it is.
+impl fmt::Debug for Opened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opened({} bytes)", self.0.len())
+    }
 }
 
 /// Content whose signature by the client holds.
@@ -62,7 +91,7 @@ impl SignedContent {
     ) -> Result<Self, SignatureError> {
         match &rules.form {
             Form::DetachedJws(form) => verify_detached(rules, form, signed, expected, keys, now),
-            Form::JwtBody(form) => verify_jwt(rules, *form, signed, expected, keys, now),
+            Form::JwtBody(form) => verify_jwt(rules, form, signed, expected, keys, now),
             // Of these, the header section is signed.
             Form::Http(_) | Form::Seal(_) => Err(SignatureError::ContentNotSigned),
         }
@@ -103,7 +132,7 @@ fn verify_detached(
         clock_skew: rules.clock_skew,
         ..detached::Rules::new(issuer, &form.trust_anchors)
     };
-    let verified = detached::verify(signed.headers, signed.body, &required, keys, now)?;
+    let verified = detached::verify(signed.headers, &signed.content.0, &required, keys, now)?;
     let created = verified.issued_at();
     let remember = rules.replay.remembers(signed.method).then(|| {
         let id = ProofId::of_signed_body("x-jws-signature", expected.client_id, verified.value());
@@ -114,7 +143,7 @@ fn verify_detached(
 
 fn verify_jwt(
     rules: &RequestRules,
-    form: JwtBodyRules,
+    form: &JwtBodyRules,
     signed: Signed<'_>,
     expected: &Expected<'_>,
     keys: &KeySet,
@@ -129,7 +158,8 @@ fn verify_jwt(
         }
         Ecosystem::Gulf => jwt_body::Rules::gulf(expected.client_id, &endpoint),
     };
-    let verified = jwt_body::verify(signed.body, &jwt_body::Rules { window: rules.max_age, ..required }, keys, now)?;
+    let verified =
+        jwt_body::verify(&signed.content.0, &jwt_body::Rules { window: rules.max_age, ..required }, keys, now)?;
     let created = verified.issued_at();
     let good_until = created.plus(rules.max_age);
     // BR-12: "jti unique for clientId in 24 h". Elsewhere until `exp`, which its maker chooses, and so not for longer.

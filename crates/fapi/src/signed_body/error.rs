@@ -2,6 +2,7 @@
 
 use crate::UnixTime;
 use crate::code::Code;
+use crate::jose::jwe::JweError;
 use crate::jose::jws::{JwsError, NotVerified};
 use crate::path_validation::Fault;
 use crate::text::{Names, printable};
@@ -37,6 +38,9 @@ pub enum SignedBodyError {
     /// The body is not a compact JWS with one reading.
     #[error("the body is not a signed JWT: {0}")]
     NotSignedJwt(JwsError),
+    /// The body is not encrypted as it has to be.
+    #[error("the body is not a signed JWT that is encrypted for this resource: {0}")]
+    NotDecrypted(JweError),
     /// A member of the JOSE header that is needed is absent.
     #[error("the JOSE header has no {member}")]
     MemberMissing {
@@ -226,6 +230,7 @@ impl SignedBodyError {
         match self {
             Self::Missing { .. } => Code::SignatureMissing,
             Self::TooLarge { .. } | Self::Malformed { .. } | Self::NotSignedJwt(_) => Code::SignatureMalformed,
+            Self::NotDecrypted(_) => Code::ContentNotDecrypted,
             Self::MemberMissing { .. } | Self::ClaimMissing { .. } => Code::SignatureClaimMissing,
             Self::MemberNotAllowed { .. }
             | Self::MemberRefused { .. }

@@ -15,6 +15,7 @@ use super::error::SignedBodyError;
 use crate::UnixTime;
 use crate::jose::claims::{CLOCK_SKEW, REGISTERED, audiences, numeric_date};
 use crate::jose::json::{member_of, parse_object};
+use crate::jose::jwe::{self, Decrypted, DecryptionKeys, JweError};
 use crate::jose::jws::{Jws, JwsError};
 use crate::jose::keys::{Algorithm, KeySet};
 use crate::jose::signing_keys::NamedKey;
@@ -98,6 +99,22 @@ impl<'e> Rules<'e> {
             payload: Payload::Claim("message"),
         }
     }
+}
+
+/// Decrypts a body that is a signed JWT within a JWE (RFC 7519 §5.2), and no further one within that.
+///
+/// Says nothing of who made it: what it returns has to be [verified](verify).
+///
+/// # Errors
+/// [`SignedBodyError::Missing`], [`SignedBodyError::NotDecrypted`].
+pub fn decrypt(body: &[u8], keys: &DecryptionKeys) -> Result<String, SignedBodyError> {
+    if body.is_empty() {
+        return Err(SignedBodyError::Missing { what: "body" });
+    }
+    let part = "serialization";
+    let text = std::str::from_utf8(body).map_err(|_| SignedBodyError::NotDecrypted(JweError::Malformed { part }))?;
+    let nested = jwe::decrypt(text, keys, MAX_BYTES).and_then(Decrypted::into_nested_jws);
+    nested.map_err(SignedBodyError::NotDecrypted)
 }
 
 /// Verifies a body that is a JWT in compact serialization and nothing else, not even white space around it.

@@ -77,6 +77,16 @@ impl DecryptionKey {
         Ok(Self::from_der(&private_key_of_pem(text)?, key_id)?)
     }
 
+    /// Makes a new key for ECDH-ES.
+    ///
+    /// # Errors
+    /// [`Unsupported`] if the system provides no randomness.
+    pub fn generate(key_id: Option<&str>) -> Result<Self, Unsupported> {
+        let key = agreement::PrivateKey::generate(&ECDH_P256).map_err(|_| Unsupported)?;
+        let spki = key.compute_public_key().and_then(|public| public.as_der()).map_err(|_| Unsupported)?;
+        Self::of(Secret::Ec(key), spki.as_ref(), key_id)
+    }
+
     /// Reads PKCS#8, SEC1 of P-256, or PKCS#1: P-256, or RSA from 2048 to 4096 bits.
     ///
     /// # Errors
@@ -92,7 +102,11 @@ impl DecryptionKey {
             }
             _ => Err(Unsupported),
         }?;
-        let jwk = jwk_of_spki(spki.as_ref()).map_err(|_| Unsupported)?;
+        Self::of(secret, spki.as_ref(), key_id)
+    }
+
+    fn of(secret: Secret, spki: &[u8], key_id: Option<&str>) -> Result<Self, Unsupported> {
+        let jwk = jwk_of_spki(spki).map_err(|_| Unsupported)?;
         let thumbprint = KeyThumbprint::of_jwk(&jwk).ok_or(Unsupported)?;
         Ok(Self { secret, key_id: key_id.map(Box::from), jwk, thumbprint })
     }
@@ -175,6 +189,11 @@ impl DecryptionKeys {
     /// These keys. Does not check that each is another key with another `kid`.
     pub fn new(keys: Vec<DecryptionKey>) -> Self {
         Self(keys.into())
+    }
+
+    /// The first of them.
+    pub fn first(&self) -> Option<&DecryptionKey> {
+        self.0.first()
     }
 
     /// The keys that a JWE with this `kid` may be for, the likely ones first.

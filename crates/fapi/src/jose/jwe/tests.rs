@@ -348,6 +348,16 @@ fn private_keys_are_rsa_from_2048_to_4096_bits_or_p256() {
 }
 
 #[test]
+fn a_key_that_is_made_decrypts_what_is_encrypted_for_its_public_part() {
+    let key = DecryptionKey::generate(Some("new")).unwrap();
+    let text = encrypt(b"plaintext", &public(&key), None).unwrap();
+    let (own, other) = (DecryptionKeys::new(vec![key]), DecryptionKey::generate(Some("new")).unwrap());
+    assert_eq!(opened(&text, &own), ok());
+    assert_eq!(own.first().and_then(DecryptionKey::key_id), Some("new"));
+    assert_eq!(opened(&text, &DecryptionKeys::new(vec![other])), Err(JweError::NotDecrypted));
+}
+
+#[test]
 fn a_private_key_in_another_wrapping_is_the_same_key() {
     // What a PKCS#8 of such a key has before the key itself (RFC 5208 §5).
     let (rsa, ec) = (pkcs8(Kind::Rsa), pkcs8(Kind::Ec));

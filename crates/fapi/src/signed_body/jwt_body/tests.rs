@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::code::Code;
+use crate::jose::jwe::{DecryptionKey, EncryptionKey};
 use crate::jose::signing::PrivateKey;
 use crate::signed_body::testing::lost_key;
 use crate::testing::{SigningKey, hs256, jwks, unsigned, with_members};
@@ -71,6 +72,30 @@ fn gulf_refusal(members: &Value) -> Option<SignedBodyError> {
 
 fn code(refused: Option<SignedBodyError>) -> Option<Code> {
     refused.map(|error| error.code())
+}
+
+#[test]
+fn ms_int_12_a_body_is_decrypted_if_a_signed_jwt_is_in_it_and_nothing_else() {
+    let key = DecryptionKey::generate(None).unwrap();
+    let public = EncryptionKey::from_jwk(&key.public_jwk()).unwrap();
+    let keys = DecryptionKeys::new(vec![key]);
+    let within = |text: &str| jwe::encrypt(text.as_bytes(), &public, Some("JWT")).unwrap();
+    let jwt = KEYS[0].sign(&header(), &claims());
+    let nested = within(&jwt);
+    let decrypted = decrypt(nested.as_bytes(), &keys);
+    assert_eq!(decrypted.as_deref(), Ok(&*jwt), "control");
+    assert!(judge(&decrypted.unwrap()).is_ok());
+    for (body, expected) in [
+        (jwt.clone(), JweError::NotEncrypted),
+        (within(&nested), JweError::NotSigned),
+        (within(&claims().to_string()), JweError::NotSigned),
+        (format!("{nested}\n"), JweError::Malformed { part: "authentication tag" }),
+    ] {
+        let refused = decrypt(body.as_bytes(), &keys).unwrap_err();
+        assert_eq!((refused.code(), &refused), (Code::ContentNotDecrypted, &SignedBodyError::NotDecrypted(expected)));
+    }
+    assert_eq!(decrypt(b"\xff", &keys).unwrap_err().code(), Code::ContentNotDecrypted);
+    assert_eq!(code(decrypt(b"", &keys).err()), Some(Code::SignatureMissing));
 }
 
 #[test]
