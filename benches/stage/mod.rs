@@ -15,7 +15,6 @@ use fapi::route::Origins;
 use fapi_gateway::authorization_server::AuthorizationServers;
 use fapi_gateway::clock::Clock;
 use fapi_gateway::config::Config;
-use fapi_gateway::connection::tls::CertificateSignatures;
 use fapi_gateway::gateway::{Client, Gateway, Verdict};
 use fapi_gateway::issuer::Issuers;
 use fapi_gateway::replay::ReplayLog;
@@ -169,7 +168,6 @@ routes:
         let now = now();
         let gateway = Gateway {
             client_keys: ClientKeySets::default(),
-            certificate_signatures: Box::new(CertificateSignatures::default()),
             authorization_servers: AuthorizationServers::new(
                 config.authorization_servers,
                 &[],

@@ -19,7 +19,6 @@ use fapi::error_format::ErrorFormat;
 use fapi::headers::{InteractionId, StripList, TraceContext};
 use fapi::message::{self, Facts};
 use fapi::metadata::{Document, Found, Metadata};
-use fapi::path_validation::Verification;
 use fapi::peer::{ClientCertificate, Peer};
 use fapi::permit::{Admission, Authorized, Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Seen};
@@ -68,8 +67,6 @@ pub struct Gateway {
     pub authorization_servers: AuthorizationServers,
     /// The keys of clients that sign requests.
     pub client_keys: ClientKeySets,
-    /// What verifies the signatures of certificates that come with requests.
-    pub certificate_signatures: Box<dyn Verification + Send + Sync>,
 }
 
 impl Gateway {

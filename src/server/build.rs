@@ -15,7 +15,6 @@ use super::StartError;
 use crate::authorization_server::AuthorizationServers;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::connection::tls::CertificateSignatures;
 use crate::connection::trusted_proxy::TrustedProxy;
 use crate::connection::{VirtualHost, VirtualHosts};
 use crate::gateway::Gateway;
@@ -230,7 +229,6 @@ pub(super) fn build(
                 before.map(|before| &before.gateway.client_keys),
             )?,
             authorization_servers,
-            certificate_signatures: Box::new(CertificateSignatures::default()),
         },
         upstreams,
         stores,

@@ -46,7 +46,7 @@ fn every_bad_file_gives_exactly_its_problems() {
 #[test]
 fn without_files_all_that_is_written_is_judged_all_the_same() {
     // The keys that name files, and one whose value has to fit the file of another.
-    const OF_FILES: [&str; 19] = [
+    const OF_FILES: [&str; 20] = [
         // Of `header_files`.
         "*",
         "algorithm",
@@ -65,6 +65,7 @@ fn without_files_all_that_is_written_is_judged_all_the_same() {
         "response",
         "revocation_lists",
         "seal_key",
+        "seal_revocation_lists",
         "seal_trust_anchors",
         "trust_anchors",
         "username_file",

@@ -225,6 +225,7 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::SignatureCertificateRefused
         | Code::SignatureReplayed
         | Code::ContentNotDecrypted
+        | Code::RevocationListExpired
         | Code::DigestMissing
         | Code::DigestMismatch => true,
         // The scopes, and what stands under `require`.
@@ -373,8 +374,10 @@ mod tests {
             "body_unreadable",
             "acr_insufficient",
             "authentication_too_old",
+            "content_not_decrypted",
             "digest_missing",
             "digest_mismatch",
+            "revocation_list_expired",
             "replay_share_exceeded",
             "replay_log_unavailable",
         ];

@@ -43,7 +43,7 @@ use crate::config::{Config, Listener};
 use crate::connection::VirtualHost;
 use crate::connection::handshake::HandshakeError;
 use crate::connection::tls::Reason;
-use crate::gateway::{Client, Gateway, Verdict};
+use crate::gateway::{Client, Verdict};
 use crate::generation::Generation;
 use crate::resource::{Kind, Resources};
 use crate::server;
@@ -187,7 +187,7 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
     match judged {
         Ok((Verdict::Judged(judged, taken), mut seen)) => {
             // The call has no signature.
-            let unsigned = |waiting| unsigned(waiting, call, &request, &generation.gateway).ok_or(());
+            let unsigned = |waiting| unsigned(waiting, call, &request).ok_or(());
             let judged = judged.without_signature().or_else(unsigned);
             let Ok(judged) = judged else { return Ended::NoSignature(Box::new(seen)) };
             let authorized = match (judged, &call.body) {
@@ -220,12 +220,12 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
 }
 
 /// What remains to be judged of a request without a signature; nothing, if its route requires one.
-fn unsigned(waiting: Box<AwaitsSignature>, call: &Call, request: &Parts, gateway: &Gateway) -> Option<Judged> {
+fn unsigned(waiting: Box<AwaitsSignature>, call: &Call, request: &Parts) -> Option<Judged> {
     // A call that would have content is not one without because none was given.
     let has_content = call.body.is_some() || matches!(request.method, Method::POST | Method::PUT | Method::PATCH);
     let content = if has_content { Content::Present } else { Content::Absent };
     let keys = KeySet::default();
-    let evidence = HeadEvidence { keys: &keys, certificate: None, verification: &*gateway.certificate_signatures };
+    let evidence = HeadEvidence { keys: &keys, certificate: None };
     let uri = ExternalUri { scheme: "https", authority: "", path: "/", query: None };
     let view = RequestView { method: &request.method, uri, target: "/", headers: &request.headers };
     let head = waiting.verify(view, content, evidence, call.now).ok()?;

@@ -250,7 +250,12 @@ impl Build<'_> {
 
     /// Warns of trust anchors without a list: a certificate that no list covers is refused, and an operator who forgot
     /// a list should know why.
-    fn warn_of_missing_lists(&mut self, at: &KeyPath, anchors: &RootCertStore, lists: &[tls::RevocationList]) {
+    pub(super) fn warn_of_missing_lists(
+        &mut self,
+        at: &KeyPath,
+        anchors: &RootCertStore,
+        lists: &[tls::RevocationList],
+    ) {
         if lists.is_empty() {
             return;
         }

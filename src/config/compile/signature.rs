@@ -150,6 +150,7 @@ impl Build<'_> {
                     ("max_age", entry.max_age.is_some()),
                     ("replay", entry.replay.is_some()),
                     ("seal_trust_anchors", entry.seal_trust_anchors.is_some()),
+                    ("seal_revocation_lists", entry.seal_revocation_lists.is_some()),
                     ("forward", entry.forward.is_some()),
                     ("decryption_keys", entry.decryption_keys.is_some()),
                     ("profile", entry.profile.is_some() && (profile.is_of_fields() || entry.response.is_none())),

@@ -4,16 +4,17 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use fapi::jose::keys::Algorithm;
+use fapi::sha256;
 use fapi::signature::component::{Component, Derived};
 use fapi::signature::form::{
-    Covers, DetachedJwsRules, Ecosystem, Form, Forward, HttpRules, JwtBodyRules, SealAnchors, SealRules,
+    Covers, DetachedJwsRules, Ecosystem, Form, Forward, HttpRules, JwtBodyRules, SealAuthorities, SealRules,
 };
 use fapi::signature::profile::REQUEST_TAG;
 use fapi::signature::rules::{ResponseForm, ResponseRules};
 
 use super::Build;
 use super::MIB;
-use super::files::Anchors;
+use super::files::{Anchors, store};
 use crate::config::error::KeyPath;
 use crate::config::file::{self, SignatureProfile};
 use crate::connection::tls;
@@ -60,6 +61,7 @@ impl Build<'_> {
             ("tag", entry.tag.is_some() && !is_of_fields),
             ("trust_anchors", entry.trust_anchors.is_some() && profile != SignatureProfile::UkObie),
             ("seal_trust_anchors", entry.seal_trust_anchors.is_some() && !is_sealed),
+            ("seal_revocation_lists", entry.seal_revocation_lists.is_some() && !is_sealed),
             ("forward", entry.forward.is_some() && profile.ecosystem().is_none()),
             ("decryption_keys", entry.decryption_keys.is_some() && profile.ecosystem().is_none()),
             ("response_bytes", entry.response_bytes.is_some() && is_sealed),
@@ -129,13 +131,27 @@ impl Build<'_> {
 
     /// The authorities that issue certificates for seals.
     fn seal(&mut self, at: &KeyPath, entry: &file::Signature) -> Option<SealRules> {
-        let at = at.key("seal_trust_anchors");
+        let anchors_at = at.key("seal_trust_anchors");
         let way_out = "name the PEM files of the authorities that issue certificates for seals";
-        let paths = self.needed(&at, entry.seal_trust_anchors.as_deref(), way_out)?;
-        let certificates = self.trust_anchors(&at, paths, Anchors::Authorities)?;
-        let anchors =
-            certificates.iter().filter_map(|certificate| Some((tls::path_anchor(certificate)?, &**certificate)));
-        Some(SealRules { anchors: SealAnchors::new(anchors) })
+        let paths = self.needed(&anchors_at, entry.seal_trust_anchors.as_deref(), way_out)?;
+        let certificates = self.trust_anchors(&anchors_at, paths, Anchors::Authorities);
+        let lists_at = at.key("seal_revocation_lists");
+        let lists = match entry.seal_revocation_lists.as_deref() {
+            Some([]) => {
+                self.report.empty(&lists_at, "the list is empty; name a file, or remove the key");
+                None
+            }
+            paths => {
+                self.revocation_lists(&lists_at, paths.unwrap_or_default(), certificates.as_deref().unwrap_or_default())
+            }
+        };
+        let (certificates, lists) = (certificates?, lists?);
+        self.warn_of_missing_lists(&lists_at, &store(&certificates)?, &lists);
+        let anchors = certificates.iter().filter_map(tls::path_anchor).collect();
+        let of_anchors = certificates.iter().map(|certificate| sha256(certificate));
+        let documents: Vec<[u8; 32]> = of_anchors.chain(lists.iter().map(|list| *list.hash())).collect();
+        let verification = Arc::new(tls::MessageCertificates::new(lists));
+        Some(SealRules { authorities: SealAuthorities::new(anchors, verification, &documents) })
     }
 
     /// The domains of trust anchors.

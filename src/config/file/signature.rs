@@ -36,9 +36,14 @@ pub(in crate::config) struct Signature {
     /// Domains of the trust anchors that `tan` may name, the first of which responses name; only with `uk_obie`.
     #[schemars(length(min = 1), extend("default" = ["openbanking.org.uk"]))]
     pub(in crate::config) trust_anchors: Option<Vec<String>>,
-    /// PEM files with the authorities that issue certificates for seals; only with `berlin_group`, and required there.
+    /// PEM files with the authorities that issue certificates for seals, as trusted lists name them; only with `berlin_group`, and
+    /// required there.
     #[schemars(length(min = 1))]
     pub(in crate::config) seal_trust_anchors: Option<Vec<FilePath>>,
+    /// Files with revocation lists of these authorities, PEM or DER; only with `berlin_group`. With them, a certificate that no list
+    /// covers is refused, and so is one whose list is over. Default: none; nothing is known to be revoked.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) seal_revocation_lists: Option<Vec<FilePath>>,
     /// What the upstream gets of a body that is a signed JWT; only with `brazil` and `gulf`.
     #[schemars(extend("default" = "as_is"))]
     pub(in crate::config) forward: Option<SignedForward>,

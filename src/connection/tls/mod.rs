@@ -27,7 +27,7 @@ pub use failure::{Attempt, Reason};
 pub use forwarded::ForwardedRule;
 pub use hello::{Hello, HelloError, read_hello, refuse_name};
 pub use path_validation::{
-    CertificateSignatures, has_unsupported_constraints, path_anchor, trust_anchor, unused_extensions,
+    MessageCertificates, has_unsupported_constraints, path_anchor, trust_anchor, unused_extensions,
 };
 pub use revocation_list::{RevocationList, UnusableList};
 

@@ -57,7 +57,7 @@ impl Judge<'_> {
     ) -> Result<(), Fault> {
         let Some(lists) = self.lists else { return Ok(()) };
         let authorities: Vec<&[u8]> = path.iter().map(AsRef::as_ref).collect();
-        path_validation::check_status(leaf, &authorities, anchor_key, &Unread { judge: self, lists })
+        path_validation::check_status(leaf, &authorities, anchor_key, &Unread { judge: self, lists }, self.now)
     }
 }
 
@@ -66,31 +66,38 @@ impl Verification for Judge<'_> {
         is_signed_by(self.algorithms, key, signed)
     }
 
-    fn check_status(&self, issued: &Issued<'_>) -> Result<(), Fault> {
+    fn check_status(&self, issued: &Issued<'_>, now: UnixTime) -> Result<(), Fault> {
         match self.lists {
             None => Ok(()),
-            Some(lists) => status(lists, issued, self.now, self.on_expired, self.algorithms),
+            Some(lists) => status(lists, issued, now, self.on_expired, self.algorithms),
         }
     }
 }
 
-/// Verifies the signatures of certificates with the algorithms of every TLS connection, and knows of none that is revoked: for
-/// certificates that come with a message, such as those of seals.
-pub struct CertificateSignatures(Vec<&'static dyn SignatureVerificationAlgorithm>);
+/// Verifies certificates that come with a message, such as those of seals, with the algorithms of every TLS connection. If there
+/// are revocation lists, one of them that is still good has to cover each.
+pub struct MessageCertificates {
+    algorithms: Vec<&'static dyn SignatureVerificationAlgorithm>,
+    lists: Vec<RevocationList>,
+}
 
-impl Default for CertificateSignatures {
-    fn default() -> Self {
-        Self(super::provider().signature_verification_algorithms.all.to_vec())
+impl MessageCertificates {
+    /// With these lists, which may be none: then nothing is known to be revoked.
+    pub fn new(lists: Vec<RevocationList>) -> Self {
+        Self { algorithms: super::provider().signature_verification_algorithms.all.to_vec(), lists }
     }
 }
 
-impl Verification for CertificateSignatures {
+impl Verification for MessageCertificates {
     fn is_signed_by(&self, key: &[u8], signed: &Signed<'_>) -> bool {
-        is_signed_by(&self.0, key, signed)
+        is_signed_by(&self.algorithms, key, signed)
     }
 
-    fn check_status(&self, _: &Issued<'_>) -> Result<(), Fault> {
-        Ok(())
+    fn check_status(&self, issued: &Issued<'_>, now: UnixTime) -> Result<(), Fault> {
+        if self.lists.is_empty() {
+            return Ok(());
+        }
+        status(&self.lists, issued, now, OnExpired::Refuse, &self.algorithms)
     }
 }
 
@@ -105,14 +112,14 @@ impl Verification for Unread<'_> {
         self.judge.is_signed_by(key, signed)
     }
 
-    fn check_status(&self, issued: &Issued<'_>) -> Result<(), Fault> {
+    fn check_status(&self, issued: &Issued<'_>, now: UnixTime) -> Result<(), Fault> {
         // Unless webpki reads all lists, it has read none.
         let all_read = self.lists.iter().all(RevocationList::is_read_by_webpki);
         let mut of_issuer = self.lists.iter().filter(|list| list.has_name(issued.issuer));
         match (of_issuer.next(), of_issuer.next()) {
             // The one list that there is says everything.
             (Some(only), None) if all_read && only.is_complete() && only.is_spelled_as_in(issued) => Ok(()),
-            _ => self.judge.check_status(issued),
+            _ => self.judge.check_status(issued, now),
         }
     }
 }

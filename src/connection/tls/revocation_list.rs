@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use fapi::UnixTime;
 use fapi::path_validation::{Fault, Issued, Name, Signed};
+use fapi::sha256;
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime as TlsTime};
 use webpki::{CertRevocationList, OwnedCertRevocationList};
 use x509_parser::extensions::{DistributionPointName, GeneralName, ParsedExtension};
@@ -28,6 +29,7 @@ pub struct RevocationList {
     signer: Signer,
     this_update: UnixTime,
     next_update: UnixTime,
+    hash: [u8; 32],
 }
 
 #[derive(Clone, Debug)]
@@ -119,12 +121,18 @@ impl RevocationList {
             entries,
             issuer,
             signer,
+            hash: sha256(der),
         })
     }
 
     /// Returns when the next list is due (RFC 5280 §5.1.2.5).
     pub const fn next_update(&self) -> UnixTime {
         self.next_update
+    }
+
+    /// The SHA-256 of it, by which the lists of two configurations are compared.
+    pub const fn hash(&self) -> &[u8; 32] {
+        &self.hash
     }
 
     /// Whether this anchor signed it.

@@ -86,7 +86,7 @@ async fn br_14_whatever_is_wrong_with_a_payment_is_called_a_bad_signature() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bg_10_a_seal_that_is_missing_is_told_from_one_that_does_not_hold() {
-    let sealed = Sealed::with("    errors: berlin_group\n", with_templates).await;
+    let sealed = Sealed::with("    errors: berlin_group\n", "", with_templates).await;
     let good = || sealed.sealed(sealed.payment());
     assert_eq!(sealed.send(good()).await.status(), 201, "control");
     let with = |name: &'static str, value: &'static str| {

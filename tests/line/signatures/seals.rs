@@ -11,6 +11,7 @@ use fapi_gateway::clock::http_date;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use rcgen::{CertificateParams, CustomExtension, DnType, DnValue, KeyUsagePurpose, SerialNumber};
 use sandbox::pki::{Authority, Credential};
+use time::OffsetDateTime;
 
 use crate::support::{ORIGIN, Scene, World};
 
@@ -20,6 +21,8 @@ const ORGANIZATION: &str = "PSDDE-BAFIN-123456";
 /// A world whose requests are sealed, and a client with a certificate for TLS and one for seals.
 pub(super) struct Sealed {
     world: World,
+    /// Who issues those for seals.
+    seals: Authority,
     tls: Credential,
     seal: Credential,
 }
@@ -46,15 +49,15 @@ fn seal_of(authority: &Authority, organization: &str, kind: u8) -> Credential {
 
 impl Sealed {
     async fn start() -> Self {
-        Self::with("", |scene| scene).await
+        Self::with("", "", |scene| scene).await
     }
 
-    /// The same where the routes say this too.
-    pub(super) async fn with(more: &str, adjust: impl FnOnce(Scene) -> Scene) -> Self {
+    /// The same where the routes, and what they say of signatures, say this too.
+    pub(super) async fn with(of_route: &str, of_signature: &str, adjust: impl FnOnce(Scene) -> Scene) -> Self {
         let seals = Authority::new("Seal CA");
         let seal = seal_of(&seals, ORGANIZATION, 2);
         let signature = format!(
-            "    signature: {{ request: required, profile: berlin_group, seal_trust_anchors: [seal-ca.pem] }}\n{more}"
+            "    signature: {{ request: required, profile: berlin_group, seal_trust_anchors: [seal-ca.pem]{of_signature} }}\n{of_route}"
         );
         let world = World::with(|scene| {
             let scene = scene
@@ -65,7 +68,7 @@ impl Sealed {
         })
         .await;
         let tls = world.authority.client_with("tpp", of(ORGANIZATION));
-        Self { world, tls, seal }
+        Self { world, seals, tls, seal }
     }
 
     fn request(&self, method: Method, path: &str, body: impl Into<Bytes>) -> Request<Bytes> {
@@ -203,6 +206,32 @@ async fn bg_11_a_seal_of_another_organisation_or_for_web_sites_is_refused() {
     let refused = Code::SignatureCertificateRefused;
     sealed.refused(by(&seal_of(&seals, "PSDDE-BAFIN-999999", 2)), refused, "another organisation").await;
     sealed.refused(by(&seal_of(&seals, ORGANIZATION, 3)), refused, "for web sites").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bg_11_a_certificate_that_its_authority_has_revoked_seals_nothing() {
+    let sealed = Sealed::start().await;
+    let expires = OffsetDateTime::from_unix_timestamp(i64::try_from(sealed.world.clock.now()).unwrap() + 1000).unwrap();
+    let publish = |revoked: &[&Credential]| {
+        let list = sealed.seals.revocation_list_with(revoked, |list| {
+            list.this_update = expires - time::Duration::days(1);
+            list.next_update = expires;
+        });
+        std::fs::write(sealed.world.gateway.folder().path().join("seal.crl"), &list).unwrap();
+    };
+    let another = sealed.seals.client("another");
+    publish(&[&another]);
+    let with_list = "seal_trust_anchors: [seal-ca.pem], seal_revocation_lists: [seal.crl]";
+    sealed.world.reload(1, |yaml| yaml.replace("seal_trust_anchors: [seal-ca.pem]", with_list)).await;
+    sealed.accepted(sealed.sealed(sealed.payment()), "control: another is on the list").await;
+    sealed.world.clock.advance(1001);
+    let response = sealed.send(sealed.sealed(sealed.payment())).await;
+    let record = sealed.world.gateway.record_of(&response);
+    assert_eq!((&record["code"], response.status().as_u16()), (&"revocation_list_expired".into(), 503), "{record}");
+    assert!(response.headers().get(header::WWW_AUTHENTICATE).is_none(), "no fault of the client");
+    publish(&[&another, &sealed.seal]);
+    sealed.world.reload(2, |yaml| yaml).await;
+    sealed.refused(sealed.sealed(sealed.payment()), Code::SignatureCertificateRefused, "on a list that is over").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,11 +88,11 @@ pub trait Verification {
     /// Whether the key, a SubjectPublicKeyInfo in DER, made this signature.
     fn is_signed_by(&self, key: &[u8], signed: &Signed<'_>) -> bool;
 
-    /// Whether a certificate of a valid path is not revoked.
+    /// Whether a certificate of a valid path is not revoked now.
     ///
     /// # Errors
     /// [`Fault::Revoked`], or why its status is unknown.
-    fn check_status(&self, issued: &Issued<'_>) -> Result<(), Fault>;
+    fn check_status(&self, issued: &Issued<'_>, now: UnixTime) -> Result<(), Fault>;
 }
 
 /// Finds a valid path from one of the anchors to the leaf.
@@ -145,10 +145,11 @@ pub fn check_status(
     authorities: &[&[u8]],
     anchor_key: &[u8],
     verification: &dyn Verification,
+    now: UnixTime,
 ) -> Result<(), Fault> {
     let read = |der| Certificate::read(der).ok_or(Fault::Malformed);
     let authorities = authorities.iter().rev().map(|der| read(der)).collect::<Result<Vec<_>, _>>()?;
-    check_chain_status(anchor_key, authorities.iter(), &read(leaf)?, verification)
+    check_chain_status(anchor_key, authorities.iter(), &read(leaf)?, verification, now)
 }
 
 /// RFC 5280 §6.1.3 (a) (3), from the anchor to the leaf.
@@ -157,6 +158,7 @@ fn check_chain_status<'p, 'c: 'p>(
     authorities: impl Iterator<Item = &'p Certificate<'c>>,
     leaf: &'p Certificate<'c>,
     verification: &dyn Verification,
+    now: UnixTime,
 ) -> Result<(), Fault> {
     let mut above: Vec<(&Name, &[u8])> = Vec::new();
     for (certificate, is_leaf) in authorities.map(|authority| (authority, false)).chain([(leaf, true)]) {
@@ -165,7 +167,7 @@ fn check_chain_status<'p, 'c: 'p>(
             above.push((issuer, anchor_key));
         }
         let list_keys = above.iter().filter(|(name, _)| *name == issuer).map(|(_, key)| *key).collect();
-        verification.check_status(&Issued { serial, certificate: der, is_leaf, issuer, list_keys })?;
+        verification.check_status(&Issued { serial, certificate: der, is_leaf, issuer, list_keys }, now)?;
         if certificate.signs_lists() {
             above.push((&certificate.names.subject, certificate.key));
         }
@@ -278,6 +280,7 @@ impl<'s, 'c> Search<'s, 'c> {
             authorities.iter().map(|(_, authority, _)| *authority),
             self.leaf,
             self.verification,
+            self.rules.now,
         )
     }
 
@@ -394,7 +397,7 @@ mod tests {
                     == (original.message, original.algorithm, original.signature)
         }
 
-        fn check_status(&self, _: &Issued<'_>) -> Result<(), Fault> {
+        fn check_status(&self, _: &Issued<'_>, _: UnixTime) -> Result<(), Fault> {
             Ok(())
         }
     }

@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderName};
 use super::{AwaitsSignature, Judged};
 use crate::UnixTime;
 use crate::jose::keys::KeySet;
-use crate::path_validation::Verification;
 use crate::peer::ClientCertificate;
 use crate::route::Route;
 use crate::shadow::{InShadow, WouldDeny};
@@ -62,8 +61,6 @@ pub struct HeadEvidence<'e> {
     pub keys: &'e KeySet,
     /// The certificate with which the client connects, which a seal is compared with.
     pub certificate: Option<&'e ClientCertificate>,
-    /// What verifies the certificate of a seal.
-    pub verification: &'e dyn Verification,
 }
 
 impl AwaitsSignature {
@@ -140,7 +137,7 @@ impl AwaitsSignature {
                 let required = berlin_group::Rules {
                     max_age: rules.max_age,
                     clock_skew: rules.clock_skew,
-                    ..berlin_group::Rules::new(form.anchors.as_slice(), &[], evidence.verification)
+                    ..berlin_group::Rules::new(form.authorities.anchors(), &[], form.authorities.verification())
                 };
                 let sealed = berlin_group::verify(&request, certificate, &required, now)?;
                 let claimed = digest_header::read(request.headers)?;

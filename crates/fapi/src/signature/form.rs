@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use super::component::Component;
 use crate::code::Code;
 use crate::jose::jwe::DecryptionKeys;
-use crate::path_validation::Anchor;
+use crate::path_validation::{Anchor, Verification};
 use crate::sha256;
 use crate::signed_body::{detached, jwt_body};
 use crate::text::{is_media_type, sole_value};
@@ -87,42 +87,51 @@ pub enum Forward {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealRules {
     /// The authorities that issue such certificates.
-    pub anchors: SealAnchors,
+    pub authorities: SealAuthorities,
 }
 
-/// The authorities that issue certificates for seals.
+/// The authorities that issue certificates for seals, and what is known of those that they have revoked.
 #[derive(Clone)]
-pub struct SealAnchors {
+pub struct SealAuthorities {
     anchors: Arc<[Anchor]>,
+    verification: Arc<dyn Verification + Send + Sync>,
     fingerprint: [u8; 32],
 }
 
-impl SealAnchors {
-    /// Collects anchors, each with the DER of its certificate, by which the sets of two configurations are compared.
-    pub fn new<'c>(anchors: impl IntoIterator<Item = (Anchor, &'c [u8])>) -> Self {
-        let (anchors, hashes): (Vec<Anchor>, Vec<[u8; 32]>) =
-            anchors.into_iter().map(|(anchor, certificate)| (anchor, sha256(certificate))).unzip();
-        Self { anchors: anchors.into(), fingerprint: sha256(hashes.as_flattened()) }
+impl SealAuthorities {
+    /// Collects anchors, and what verifies what they issue. Two of these are equal if they are made of the same `documents`, which
+    /// are hashes of certificates and of lists.
+    pub fn new(
+        anchors: Vec<Anchor>,
+        verification: Arc<dyn Verification + Send + Sync>,
+        documents: &[[u8; 32]],
+    ) -> Self {
+        Self { anchors: anchors.into(), verification, fingerprint: sha256(documents.as_flattened()) }
     }
 
-    /// All of them.
-    pub fn as_slice(&self) -> &[Anchor] {
+    /// The anchors.
+    pub fn anchors(&self) -> &[Anchor] {
         &self.anchors
+    }
+
+    /// What verifies certificates.
+    pub fn verification(&self) -> &dyn Verification {
+        &*self.verification
     }
 }
 
-impl PartialEq for SealAnchors {
+impl PartialEq for SealAuthorities {
     fn eq(&self, other: &Self) -> bool {
         self.fingerprint == other.fingerprint
     }
 }
 
-impl Eq for SealAnchors {}
+impl Eq for SealAuthorities {}
 
 /// Says how many there are.
-impl fmt::Debug for SealAnchors {
+impl fmt::Debug for SealAuthorities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SealAnchors({})", self.anchors.len())
+        write!(f, "SealAuthorities({})", self.anchors.len())
     }
 }
 
@@ -177,6 +186,20 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
+    use crate::UnixTime;
+    use crate::path_validation::{Fault, Issued, Signed};
+
+    struct Nothing;
+
+    impl Verification for Nothing {
+        fn is_signed_by(&self, _: &[u8], _: &Signed<'_>) -> bool {
+            false
+        }
+
+        fn check_status(&self, _: &Issued<'_>, _: UnixTime) -> Result<(), Fault> {
+            Err(Fault::UnknownStatus)
+        }
+    }
 
     fn jwt_body(ecosystem: Ecosystem) -> Form {
         Form::JwtBody(JwtBodyRules { ecosystem, forward: Forward::AsIs, decryption_keys: None })
@@ -185,7 +208,8 @@ mod tests {
     #[test]
     fn the_ecosystem_decides_the_status_of_what_is_about_signatures() {
         let detached = Form::DetachedJws(DetachedJwsRules { trust_anchors: Vec::new() });
-        let seal = Form::Seal(SealRules { anchors: SealAnchors::new([]) });
+        let authorities = SealAuthorities::new(Vec::new(), Arc::new(Nothing), &[]);
+        let seal = Form::Seal(SealRules { authorities });
         for (form, missing, replayed) in [
             (detached, 400, 400),
             (jwt_body(Ecosystem::Brazil), 400, 403),

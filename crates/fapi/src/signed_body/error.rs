@@ -248,6 +248,8 @@ impl SignedBodyError {
             }
             Self::DigestMissing | Self::DigestUnsupported => Code::DigestMissing,
             Self::DigestMismatch { .. } => Code::DigestMismatch,
+            // No fault of the client.
+            Self::CertificateUntrusted(Fault::ExpiredList) => Code::RevocationListExpired,
             Self::CertificateUntrusted(_) | Self::CertificateNotForSeals { .. } | Self::OrganizationMismatch { .. } => {
                 Code::SignatureCertificateRefused
             }

@@ -183,7 +183,7 @@ impl Verification for Judge {
         signed.algorithm == ECDSA_WITH_SHA256 && key.verify(signed.message, signed.signature).is_ok()
     }
 
-    fn check_status(&self, _: &Issued<'_>) -> Result<(), Fault> {
+    fn check_status(&self, _: &Issued<'_>, _: UnixTime) -> Result<(), Fault> {
         self.status
     }
 }
