@@ -7,12 +7,14 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use bytes::Bytes;
+use http::Request;
 use sandbox::pki::Authority;
 use sandbox::tokens::{KeyKind, SigningKey};
 use serde_json::{Value, json};
 
 use crate::support::node::{Script, installed};
-use crate::support::{Folder, python};
+use crate::support::{Folder, ORIGIN, World, client, python};
 
 const URL: &str = "https://api.bank.example/payments?a=1&b=%20c";
 const TARGET: &str = "/payments?a=1&b=%20c";
@@ -39,11 +41,24 @@ fn a_library_for_node_and_this_program_accept_what_the_other_signs() {
 #[test]
 fn a_library_for_python_and_this_program_accept_what_the_other_signs() {
     let folder = Folder::new();
-    let interpreter = python::installed(&folder, &source().join("requirements.txt"));
-    let mut command = Command::new(interpreter);
-    command.arg(source().join("messages.py"));
-    let mut library = Script::run(command);
+    let mut library = start_python(&folder);
     both_ways(&mut library, &folder);
+    assert!(library.end().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_and_a_library_for_node_accept_what_the_other_signs() {
+    let folder = installed(source(), &["messages.mjs"]);
+    let mut library = start_node(&folder);
+    through_a_gateway(&mut library).await;
+    assert!(library.end().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_and_a_library_for_python_accept_what_the_other_signs() {
+    let folder = Folder::new();
+    let mut library = start_python(&folder);
+    through_a_gateway(&mut library).await;
     assert!(library.end().is_empty());
 }
 
@@ -74,6 +89,67 @@ fn both_ways(library: &mut Script, folder: &Folder) {
                 ours(library, folder, &key, named);
             }
         }
+    }
+}
+
+/// Requests that the library signs with each algorithm, and the responses to them, which a gateway signs.
+async fn through_a_gateway(library: &mut Script) {
+    let own = SigningKey::generate(KeyKind::Es256, "own");
+    let keys = KeyKind::ALL.map(|kind| (kind, SigningKey::generate(kind, algorithm(kind))));
+    let jwks: Vec<Value> = keys.iter().map(|(_, key)| key.jwk()).collect();
+    let world = World::with(|scene| {
+        scene
+            .file("tpps.json", &json!({ "client-1": { "keys": jwks } }).to_string())
+            .file("signing.pem", &own.private_key_pem())
+            .replace(
+                "    scopes: { any: [payments, accounts] }\n",
+                "    signature: { request: required, response: sign, keys: tpps }\n    scopes: { any: [payments, accounts] }\n",
+            )
+            .replace(
+                "upstreams:\n",
+                "client_keys: { tpps: { file: tpps.json } }\nsigning: { keys: [{ private_key: signing.pem, key_id: own }] }\nupstreams:\n",
+            )
+    })
+    .await;
+    let url = format!("{ORIGIN}/payments?a=1&b=%20c");
+    let ahead = world.clock.now().saturating_sub(client::now());
+    let message = |what: &str, key: &str, key_id: &str, algorithm: &str| {
+        let mut message = json!({ "do": what, "key": key, "key_id": key_id, "algorithm": algorithm, "ahead": ahead });
+        message["name_algorithm"] = json!(true);
+        message["body"] = json!(BODY);
+        message
+    };
+    for (kind, key) in &keys {
+        let token = world.sign(&world.token());
+        let mut question = message("sign", &key.private_key_pem(), algorithm(*kind), algorithm(*kind));
+        question["components"] = json!(["\"@method\"", "\"@target-uri\"", "\"authorization\"", "\"content-digest\""]);
+        question["tag"] = json!("fapi-2-request");
+        question["method"] = json!("POST");
+        question["url"] = json!(url);
+        question["headers"] =
+            json!([["Authorization", format!("Bearer {token}")], ["Content-Type", "application/json"]]);
+        let signed = library.ask(&question)["headers"].clone();
+        let request = |body: &'static str| {
+            let mut request = Request::post(&url);
+            for pair in signed.as_array().unwrap_or_else(|| panic!("{signed}")) {
+                request = request.header(pair[0].as_str().unwrap(), pair[1].as_str().unwrap());
+            }
+            request.body(Bytes::from(body)).unwrap()
+        };
+        assert_eq!(world.judge(request("{}")).await, (401, "digest_mismatch".to_owned()));
+        let response = world.client().send(request(BODY)).await.unwrap();
+        assert_eq!(response.status(), 201, "{kind:?}: {}", world.gateway.record_of(&response));
+        let fields = response.headers().iter().map(|(name, value)| json!([name.as_str(), value.to_str().unwrap()]));
+        let mut question = message("verify", &own.public_key_pem(), "own", algorithm(KeyKind::Es256));
+        question["components"] = json!(OF_RESPONSE);
+        question["tag"] = json!("fapi-2-response");
+        question["status"] = json!(201);
+        question["headers"] = fields.collect();
+        question["body"] = json!(std::str::from_utf8(response.body()).unwrap());
+        question["request"] = json!({ "method": "POST", "url": url, "headers": signed });
+        assert_eq!(library.ask(&question), json!({ "ok": true }), "{response:?}"); // control
+        question["request"]["method"] = json!("PUT");
+        assert_eq!(library.ask(&question)["ok"], json!(false));
     }
 }
 
@@ -131,12 +207,7 @@ impl Key {
         let (private, public) = (key.private_key_pem(), key.public_key_pem());
         folder.write("key.pem", &private);
         folder.write("jwks.json", &json!({ "keys": [key.jwk()] }).to_string());
-        let algorithm = match kind {
-            KeyKind::Es256 => "ecdsa-p256-sha256",
-            KeyKind::Ps256 => "rsa-pss-sha512",
-            KeyKind::EdDsa => "ed25519",
-        };
-        Self { algorithm, private, public }
+        Self { algorithm: algorithm(kind), private, public }
     }
 
     fn question(&self, what: &str, components: &[&str]) -> Value {
@@ -166,6 +237,15 @@ impl Key {
         members.insert("headers".to_owned(), json!([["Content-Type", "application/json"]]));
         members.insert("request".to_owned(), json!({ "method": "POST", "url": URL, "headers": request }));
         question
+    }
+}
+
+/// Its name in RFC 9421 §3.3.
+const fn algorithm(kind: KeyKind) -> &'static str {
+    match kind {
+        KeyKind::Es256 => "ecdsa-p256-sha256",
+        KeyKind::Ps256 => "rsa-pss-sha512",
+        KeyKind::EdDsa => "ed25519",
     }
 }
 
@@ -209,6 +289,14 @@ fn run(folder: &Folder, arguments: &[&str], input: &str) -> (i32, String) {
 fn start_node(folder: &Folder) -> Script {
     folder.write("ca.pem", &Authority::new("Nobody").pem());
     Script::start(folder, "messages.mjs", &[], &folder.path().join("ca.pem"))
+}
+
+/// Starts the script for Python.
+fn start_python(folder: &Folder) -> Script {
+    let interpreter = python::installed(folder, &source().join("requirements.txt"));
+    let mut command = Command::new(interpreter);
+    command.arg(source().join("messages.py"));
+    Script::run(command)
 }
 
 fn source() -> &'static Path {

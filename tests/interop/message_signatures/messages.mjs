@@ -5,6 +5,7 @@
 //   key          PEM: the private key, or the public one
 //   key_id, tag  parameters; whatever they are when verifying, the tag has to be that one
 //   components   identifiers to be covered, or that have to be
+//   ahead        by how many seconds the clock of the other side is ahead, 0 without it
 //   name_algorithm, own_salt  when signing: whether `alg` is written, and whether the library chooses the salt
 //   method and url, or status; headers, a list of pairs; body
 //   request      of a response, the same again
@@ -31,6 +32,8 @@ const signer = ({ algorithm, key, own_salt }) => {
   return { alg: algorithm, sign: async (base) => crypto.sign("sha512", base, options) };
 };
 
+const ahead = (question) => question.ahead ?? 0;
+
 const sign = async (question) => {
   const unsigned = message(question);
   if (question.body) unsigned.headers["content-digest"] = [digest(question.body)];
@@ -39,7 +42,7 @@ const sign = async (question) => {
     name: "theirs",
     fields: question.components,
     params: ["created", "keyid", ...(question.name_algorithm ? ["alg"] : []), "tag"],
-    paramValues: { keyid: question.key_id, tag: question.tag },
+    paramValues: { created: new Date(Date.now() + ahead(question) * 1000), keyid: question.key_id, tag: question.tag },
   };
   const signed = await httpbis.signMessage(config, unsigned, question.request && message(question.request));
   const lines = Object.entries(signed.headers).flatMap(([name, values]) => [values].flat().map((value) => [name, value]));
@@ -55,7 +58,7 @@ const verify = async (question) => {
     requiredParams: ["created", "keyid", "tag"],
     requiredFields: question.components.map((component) => component.split('"')[1]),
     maxAge: 60,
-    tolerance: 10,
+    tolerance: 10 + ahead(question),
   };
   const claimed = message(question);
   const ok = await httpbis.verifyMessage(config, claimed, question.request && message(question.request));

@@ -1,5 +1,6 @@
 """Signs and verifies HTTP messages with http-message-signatures, in lines of JSON; messages.mjs has what they are."""
 
+import datetime
 import json
 import sys
 from types import SimpleNamespace
@@ -22,6 +23,10 @@ def message(question):
     return SimpleNamespace(status_code=question["status"], headers=fields, request=message(question["request"]))
 
 
+def ahead(question):
+    return datetime.timedelta(seconds=question.get("ahead", 0))
+
+
 def content(question):
     return question["body"].encode() if question.get("body") else None
 
@@ -34,6 +39,7 @@ def sign(question):
         unsigned,
         key_id=question["key_id"],
         label="theirs",
+        created=datetime.datetime.now() + ahead(question),
         tag=question["tag"],
         include_alg=question["name_algorithm"],
         covered_component_ids=question["components"],
@@ -45,6 +51,7 @@ def sign(question):
 def verify(question):
     keys = MappingKeyResolver(public_keys={question["key_id"]: question["key"].encode()}, private_keys={})
     verifier = HTTPMessageVerifier(signature_algorithm=ALGORITHMS[question["algorithm"]], key_resolver=keys)
+    verifier.max_clock_skew += ahead(question)
     results = verifier.verify(
         message(question),
         expect_tag=question["tag"],
