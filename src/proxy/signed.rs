@@ -122,10 +122,7 @@ impl Proxy {
             None => Err(SignatureError::NotSigned),
             Some(ResponseForm::Http) => {
                 let evidence = self.sign_fields(session, context, head, body).await;
-                evidence.map(|evidence| {
-                    context.signed_response = Some(evidence);
-                    Some(body.clone())
-                })
+                evidence.map(|evidence| Some((body.clone(), Some(evidence))))
             }
             Some(ResponseForm::DetachedJws { issuer, trust_anchor }) => {
                 self.sign_detached(session, context, (issuer, trust_anchor), head, body).await
@@ -142,7 +139,13 @@ impl Proxy {
         if let Some(outcome) = outcome {
             count(&context.generation, &route.name, outcome);
         }
-        Ok(signed?.unwrap_or_else(|| body.clone()))
+        Ok(match signed? {
+            Some((content, evidence)) => {
+                context.signed_response = evidence;
+                content
+            }
+            None => body.clone(),
+        })
     }
 
     /// Signs a response by the fields of RFC 9421 (HSIG-16).
@@ -202,7 +205,7 @@ impl Proxy {
         (issuer, trust_anchor): (&Arc<str>, &Arc<str>),
         head: &mut ResponseHeader,
         body: &Bytes,
-    ) -> Result<Option<Bytes>, SignatureError> {
+    ) -> Result<Option<SignedContent>, SignatureError> {
         head.remove_header(X_JWS_SIGNATURE);
         if content_of(&session.req_header().method, head.status) == Content::Absent || body.is_empty() {
             return Ok(None);
@@ -212,10 +215,13 @@ impl Proxy {
         let issued_at = UnixTime(self.clock.now().as_secs());
         let value = with_key(keys, move |key| {
             let claims = detached::Claims { issuer: &issuer, trust_anchor: &trust_anchor, issued_at };
-            Ok(detached::sign(&content, &claims, detached::Form::Encoded, key)?)
+            let value = detached::sign(&content, &claims, detached::Form::Encoded, key)?;
+            let evidence = Evidence::of_own_detached_jws(value.to_str().unwrap_or_default(), &content, key);
+            Ok((value, evidence))
         });
-        head.insert_header(X_JWS_SIGNATURE, value.await?).map_err(|_| SignatureError::NotSigned)?;
-        Ok(Some(body.clone()))
+        let (value, evidence) = value.await?;
+        head.insert_header(X_JWS_SIGNATURE, value).map_err(|_| SignatureError::NotSigned)?;
+        Ok(Some((body.clone(), evidence)))
     }
 
     /// Makes the content of a response, if it is JSON, a signed JWT (BR-15, UAE-03).
@@ -226,7 +232,7 @@ impl Proxy {
         (ecosystem, issuer, set): (Ecosystem, &Arc<str>, Option<usize>),
         head: &mut ResponseHeader,
         body: &Bytes,
-    ) -> Result<Option<Bytes>, SignatureError> {
+    ) -> Result<Option<SignedContent>, SignatureError> {
         let content_type = sole_value(&head.headers, header::CONTENT_TYPE);
         let has_content = content_of(&session.req_header().method, head.status) == Content::Present && !body.is_empty();
         // What the server has signed is its own answer.
@@ -262,9 +268,12 @@ impl Proxy {
                 Ecosystem::Brazil => jwt_body::Content::brazil(&content)?,
                 Ecosystem::Gulf => jwt_body::Content::gulf(&content)?,
             };
-            Ok(jwt_body::sign_content(&claims, content, key)?)
+            let jwt = jwt_body::sign_content(&claims, content, key)?;
+            let evidence = Evidence::of_own_jws(&jwt, key);
+            Ok((jwt, evidence))
         });
-        let jwt = Bytes::from(jwt.await?);
+        let (jwt, evidence) = jwt.await?;
+        let jwt = Bytes::from(jwt);
         head.insert_header(header::CONTENT_TYPE, HeaderValue::from_static("application/jwt"))
             .map_err(|_| SignatureError::NotSigned)?;
         // They are about the JSON.
@@ -272,7 +281,7 @@ impl Proxy {
             head.remove_header(name);
         }
         head.insert_header(header::CONTENT_LENGTH, jwt.len()).map_err(|_| SignatureError::NotSigned)?;
-        Ok(Some(jwt))
+        Ok(Some((jwt, evidence)))
     }
 
     /// Signs a refusal, if its route signs responses and its client is known. Whoever has no good token gets one that is not signed:
@@ -340,6 +349,9 @@ async fn with_key<T: Send + 'static>(
     // This thread serves clients. How many of these wait is bounded by the exchanges that may be in progress.
     tokio::task::spawn_blocking(move || sign(keys.first())).await.unwrap_or(Err(SignatureError::NotSigned))
 }
+
+/// What the client gets of a response that is signed, and what shows that later.
+type SignedContent = (Bytes, Option<Evidence>);
 
 const NOT_JSON: SignedBodyError = SignedBodyError::NotWritable { what: "a response that is not JSON" };
 

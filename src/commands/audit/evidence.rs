@@ -5,10 +5,9 @@ use std::path::Path;
 
 use fapi::jose::json::parse_object;
 use fapi::jose::jwe::{DecryptionKey, DecryptionKeys, decrypt};
-use fapi::jose::thumbprint::KeyThumbprint;
-use fapi::signature::evidence::Evidence;
+use fapi::signature::evidence::{Evidence, Part};
 
-use crate::commands::verify::shown::foreign;
+use crate::commands::verify::shown::{foreign, printable};
 use crate::commands::{Failure, input};
 use crate::telemetry::audit::evidence::{REQUEST, RESPONSE};
 
@@ -39,11 +38,15 @@ impl Opener {
             let verified = evidence.as_ref().is_some_and(|evidence| evidence.verify().is_ok());
             holds &= verified;
             let says = if verified { "the signature holds" } else { "the signature does NOT hold" };
-            let key = evidence.as_ref().and_then(|evidence| KeyThumbprint::of_jwk(&evidence.jwk()));
-            let key = key.map_or_else(|| "unknown".to_owned(), |thumbprint| thumbprint.to_string());
+            let key = evidence.as_ref().and_then(Evidence::thumbprint).unwrap_or_else(|| "unknown".to_owned());
             let _ = writeln!(out, "evidence, {name}: {says}; the key has the thumbprint {key}");
-            for line in evidence.iter().flat_map(|evidence| evidence.base().lines()) {
-                let _ = writeln!(out, "  {}", foreign(line));
+            if let Some(evidence) = evidence {
+                evidence.show(|part| {
+                    let _ = match part {
+                        Part::Line(line) => writeln!(out, "  {}", foreign(line)),
+                        Part::Decoded { name, text } => writeln!(out, "  {name}: {}", printable(text)),
+                    };
+                });
             }
         }
         holds

@@ -91,6 +91,10 @@ fn name_of(identifier: &str) -> String {
 
 /// Whether a text can be the name of a component. A token can, but for its length.
 fn is_name(name: &str) -> bool {
+    // That of a seal, which RFC 9421 has under another.
+    if name == REQUEST_TARGET {
+        return true;
+    }
     let name = name.strip_prefix('@').unwrap_or(name);
     name.len() <= 64 && http::HeaderName::from_bytes(name.as_bytes()).is_ok()
 }
@@ -102,14 +106,17 @@ fn is_credential(identifier: &str, value: &str) -> bool {
     let has_scheme = |scheme: &str| value.get(..scheme.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(scheme));
     // RFC 6750 §2.3, which FAPI forbids: a token in a query.
     let in_query = |text: &str| text.to_ascii_lowercase().contains("access_token");
-    let is_derived = name.starts_with('@') && name != "@signature-params";
+    let is_derived = name == REQUEST_TARGET || name.starts_with('@') && name != "@signature-params";
     fields.contains(&&*name)
         || ["bearer ", "dpop ", "basic "].into_iter().any(has_scheme)
         || is_derived && (in_query(identifier) || in_query(value))
 }
 
+/// The method and the target, as draft-cavage-http-signatures has them.
+const REQUEST_TARGET: &str = "(request-target)";
+
 /// Text that may stand in a terminal: what is not printable ASCII is escaped.
-pub(super) fn printable(text: &str) -> String {
+pub(in crate::commands) fn printable(text: &str) -> String {
     let escape = |character: char| match character {
         ' '..='~' => character.to_string(),
         other => other.escape_default().to_string(),
@@ -131,6 +138,8 @@ mod tests {
         assert_eq!(ours("\"@method\"", "POST"), plain); // control
         assert_eq!(foreign(plain), plain);
         assert_eq!(foreign("@method: POST"), "@method: POST", "without its quotes");
+        assert_eq!(foreign("(request-target): get /a"), "(request-target): get /a", "of a seal");
+        assert!(foreign("(request-target): get /a?access_token=x").starts_with("(request-target): ("));
         let secret = "c2VjcmV0IQ";
         let hash = data_encoding::HEXLOWER.encode(&sha256(secret.as_bytes()));
         for identifier in ["\"authorization\"", "\"dpop\"", "\"dpop\";bs", "\"cookie\"", "\"authorization\";req"] {

@@ -2,11 +2,18 @@
 
 use std::process::Command;
 
+use bytes::Bytes;
+use fapi::UnixTime;
+use fapi::signed_body::detached::{Claims, Form, X_JWS_SIGNATURE, sign};
+use http::Request;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::ecosystem::{Ecosystem, ORGANIZATION, SOFTWARE};
+use super::jwt_bodies::{self, Wanted};
+use super::seals::Sealed;
 use super::{PAYMENT, Signed};
-use crate::support::Folder;
+use crate::support::{Folder, Scene};
 
 const BOTH: &str = "{ request: required, response: sign, keys: tpps }";
 
@@ -20,12 +27,7 @@ fn show(folder: &Folder, arguments: &[&str]) -> (Option<i32>, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_signed_is_verified_again_years_later() {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-    let signed = Signed::with(BOTH, |scene| {
-        scene
-            .file("evidence.pub.pem", &key.public_key_pem())
-            .append("audit: { evidence: { encrypt_to: evidence.pub.pem } }\n")
-    })
-    .await;
+    let signed = Signed::with(BOTH, |scene| kept(scene, &key)).await;
     let request = signed.signed_payment();
     let token = request.headers()["authorization"].to_str().unwrap().to_owned();
     let response = signed.send(request).await;
@@ -72,6 +74,84 @@ async fn what_was_signed_is_verified_again_years_later() {
     let (code, text) = show(&folder, &["--evidence-key", "evidence.pem", id, "none.jsonl"]);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("there is no evidence"), "{text}");
+}
+
+/// A configuration in which evidence is encrypted to this key.
+fn kept(scene: Scene, key: &KeyPair) -> Scene {
+    scene
+        .file("evidence.pub.pem", &key.public_key_pem())
+        .append("audit: { evidence: { encrypt_to: evidence.pub.pem } }\n")
+}
+
+/// What `audit show` prints of a record with the private key, and whether all that is kept holds.
+fn opened(record: &Value, key: &KeyPair) -> (bool, String) {
+    let folder = Folder::new();
+    folder.write("evidence.pem", &key.serialize_pem());
+    folder.write("audit.jsonl", &format!("{record}\n"));
+    let id = record["interaction_id"].as_str().unwrap();
+    let (code, text) = show(&folder, &["--evidence-key", "evidence.pem", id, "audit.jsonl"]);
+    (code == Some(0), text)
+}
+
+fn has_all(text: &str, expected: &[&str]) {
+    for expected in expected {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+}
+
+/// A payment with a detached signature.
+fn detached(uk: &Ecosystem, body: &str) -> Request<Bytes> {
+    let issuer = format!("{ORGANIZATION}/{SOFTWARE}");
+    let claims = Claims { issuer: &issuer, trust_anchor: "openbanking.org.uk", issued_at: UnixTime(uk.now()) };
+    let mut request = uk.payment(body.to_owned());
+    let value = sign(request.body(), &claims, Form::Encoded, &uk.key).unwrap();
+    request.headers_mut().insert(X_JWS_SIGNATURE, value);
+    request
+}
+
+const REQUEST_HOLDS: &str = "evidence, request: the signature holds; the key has the thumbprint ";
+const RESPONSE_HOLDS: &str = "evidence, response: the signature holds; the key has the thumbprint ";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_signed_by_itself_is_kept_with_its_signature() {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let world = async |profile: &str| {
+        let signature = format!("{{ request: required, response: sign, keys: tpps, profile: {profile} }}");
+        let names = json!({ "org_id": ORGANIZATION, "software_id": SOFTWARE });
+        Ecosystem::with(&signature, names, |scene| kept(scene, &key)).await
+    };
+    let uk = world("uk_obie").await;
+    let response = uk.send(detached(&uk, PAYMENT)).await;
+    let (holds, text) = opened(&uk.world.gateway.record_of(&response), &key);
+    assert!(holds, "{text}");
+    let shown = format!("  content: {PAYMENT}\n");
+    has_all(&text, &[REQUEST_HOLDS, RESPONSE_HOLDS, "  header: {", "http://openbanking.org.uk/iss", &shown]);
+    // What is not kept is known by its hash alone.
+    let large = format!("\"{}\"", "x".repeat(33_000));
+    let response = uk.send(detached(&uk, &large)).await;
+    assert_eq!(response.status(), 201);
+    let record = uk.world.gateway.record_of(&response);
+    assert!(record["request_signature"]["hash"].is_string(), "{record}");
+    let (holds, text) = opened(&record, &key);
+    assert!(holds && !text.contains(REQUEST_HOLDS) && text.contains(RESPONSE_HOLDS), "{text}");
+
+    let brazil = world("brazil").await;
+    let jwt = Wanted::brazil(&brazil).jwt(PAYMENT, &brazil.key);
+    let response = brazil.send(jwt_bodies::payment(&brazil, jwt)).await;
+    let (holds, text) = opened(&brazil.world.gateway.record_of(&response), &key);
+    assert!(holds, "{text}");
+    has_all(&text, &[REQUEST_HOLDS, RESPONSE_HOLDS, ORGANIZATION, "\"jti\":\"", PAYMENT]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seal_is_kept_with_its_certificate() {
+    let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
+    let sealed = Sealed::with("", "", |scene| kept(scene, &key)).await;
+    let response = sealed.send(sealed.sealed(sealed.payment())).await;
+    assert_eq!(response.status(), 201);
+    let (holds, text) = opened(&sealed.record_of(&response), &key);
+    assert!(holds, "{text}");
+    has_all(&text, &[REQUEST_HOLDS, "  digest: SHA-256=", "  x-request-id: ", "  date: "]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use fapi_gateway::clock::http_date;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use rcgen::{CertificateParams, CustomExtension, DnType, DnValue, KeyUsagePurpose, SerialNumber};
 use sandbox::pki::{Authority, Credential};
+use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::support::{ORIGIN, Scene, World};
@@ -114,6 +115,11 @@ impl Sealed {
 
     pub(super) async fn send(&self, request: Request<Bytes>) -> Response<Bytes> {
         self.world.anonymous().certificate(&self.tls).send(request).await.unwrap()
+    }
+
+    /// The record of its request.
+    pub(super) fn record_of(&self, response: &Response<Bytes>) -> Value {
+        self.world.gateway.record_of(response)
     }
 
     async fn accepted(&self, request: Request<Bytes>, what: &str) {

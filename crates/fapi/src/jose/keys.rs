@@ -499,9 +499,13 @@ impl KeySet {
         in_order(&self.keys, key_id).filter(move |key| key.algorithm == algorithm)
     }
 
-    /// The keys of JWSs that have exactly this `kid`, of any algorithm. A key without one has no name to be found by.
-    pub(crate) fn named<'s>(&'s self, key_id: &'s str) -> impl Iterator<Item = &'s VerifyingKey> + 's {
-        self.keys.iter().filter(move |(kid, _)| kid.as_deref() == Some(key_id)).map(|(_, key)| key)
+    /// The keys of this name, each with what makes it in JSON.
+    pub(crate) fn named_with_jwk<'s>(
+        &'s self,
+        key_id: &'s str,
+    ) -> impl Iterator<Item = (&'s VerifyingKey, &'s str)> + 's {
+        let all = self.keys.iter().zip(&self.jwks);
+        all.filter(move |((kid, _), _)| kid.as_deref() == Some(key_id)).map(|((_, key), jwk)| (key, &**jwk))
     }
 
     /// The same of HTTP messages, each with what makes it in JSON.

@@ -97,7 +97,7 @@ impl Unsigned {
     pub fn sign_with_evidence(self, key: &NamedKey) -> Result<(SignatureFields, Evidence), SignatureError> {
         let signature = self.signature(key.key())?;
         let fields = self.fields(&signature);
-        Ok((fields, Evidence::new(self.base, &signature, &key.jwk_text())))
+        Ok((fields, Evidence::of_message(self.base, &signature, &key.jwk_text())))
     }
 
     fn signature(&self, key: &PrivateKey) -> Result<Vec<u8>, SignatureError> {

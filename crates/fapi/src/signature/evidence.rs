@@ -5,71 +5,183 @@
 use std::fmt;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
 use super::error::SignatureError;
 use crate::jose::json::parse_object;
 use crate::jose::keys::VerifyingKey;
+use crate::jose::signing_keys::NamedKey;
+use crate::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
+use crate::signed_body::cavage::SealAlgorithm;
+use crate::signed_body::seal_certificate::SealCertificate;
 
 /// What shows that a key signed a message. `Debug` does not show it: fields with credentials are in what was signed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Evidence {
-    base: Box<str>,
-    signature: Box<[u8]>,
-    jwk: Box<str>,
+pub struct Evidence(Signed);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Signed {
+    /// By the fields of RFC 9421.
+    Message { base: Box<str>, signature: Box<[u8]>, jwk: Box<str> },
+    /// By a JWS, which has the content in it.
+    Jws { jws: Box<str>, jwk: Box<str> },
+    /// By a seal.
+    Seal { text: Box<[u8]>, signature: Box<[u8]>, algorithm: SealAlgorithm, certificate: Box<[u8]> },
 }
+
+/// What was signed, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part<'e> {
+    /// A line of a signature base (RFC 9421 §2.5), or of what a seal is over: an identifier, or a name, and a value.
+    Line(&'e str),
+    /// The header of a JWS, or the content that it is over.
+    Decoded {
+        /// Which of both.
+        name: &'static str,
+        /// As it is written.
+        text: &'e str,
+    },
+}
+
+/// The most bytes of content of which evidence is kept where the content itself is what is signed.
+pub const MAX_CONTENT_BYTES: usize = 32 * 1024;
 
 impl Evidence {
     /// Keeps the base of a signature, the signature, and the public key in JSON.
-    pub(super) fn new(base: String, signature: &[u8], jwk: &str) -> Self {
-        Self { base: base.into(), signature: signature.into(), jwk: jwk.into() }
+    pub(super) fn of_message(base: String, signature: &[u8], jwk: &str) -> Self {
+        Self(Signed::Message { base: base.into(), signature: signature.into(), jwk: jwk.into() })
     }
 
-    /// It in JSON: `base` as text, `signature` in base64, and `key` as a JWK.
+    /// Keeps a JWS in compact serialization and the public key in JSON; `None` of one whose content is larger than
+    /// [`MAX_CONTENT_BYTES`].
+    pub(crate) fn of_jws(jws: &str, jwk: &str) -> Option<Self> {
+        // Base64 has four letters for three bytes.
+        let limit = MAX_CONTENT_BYTES.saturating_mul(4).div_ceil(3);
+        let content = jws.split('.').nth(1).unwrap_or_default();
+        (content.len() <= limit).then(|| Self(Signed::Jws { jws: jws.into(), jwk: jwk.into() }))
+    }
+
+    /// The same of one whose content is elsewhere: the value has nothing between its two dots.
+    pub(crate) fn of_detached_jws(value: &str, content: &[u8], jwk: &str) -> Option<Self> {
+        let (header, signature) = value.split_once("..")?;
+        if content.len() > MAX_CONTENT_BYTES {
+            return None;
+        }
+        Self::of_jws(&format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode(content)), jwk)
+    }
+
+    /// The same of a JWS that this key has made.
+    pub fn of_own_jws(jws: &str, key: &NamedKey) -> Option<Self> {
+        Self::of_jws(jws, &key.jwk_text())
+    }
+
+    /// The same of a JWS that this key has made, and whose content is elsewhere.
+    pub fn of_own_detached_jws(value: &str, content: &[u8], key: &NamedKey) -> Option<Self> {
+        Self::of_detached_jws(value, content, &key.jwk_text())
+    }
+
+    /// Keeps what a seal is over, the seal, and the certificate of the key.
+    pub(crate) fn of_seal(text: Vec<u8>, signature: &[u8], algorithm: SealAlgorithm, certificate: &[u8]) -> Self {
+        let (signature, certificate) = (signature.into(), certificate.into());
+        Self(Signed::Seal { text: text.into(), signature, algorithm, certificate })
+    }
+
+    /// It in JSON. What is signed is in `base` as text, with `signature` in base64; or in `jws`, whole. `key` is the public key as a
+    /// JWK. Of a seal, `sealed` has what is signed in base64, which need not be text, and `certificate` the DER of the certificate in
+    /// base64, with `algorithm`.
     pub fn to_json(&self) -> Value {
-        let key = parse_object(self.jwk.as_bytes()).map(Value::Object).unwrap_or_default();
-        json!({ "base": &*self.base, "signature": STANDARD.encode(&self.signature), "key": key })
+        let key = |jwk: &str| parse_object(jwk.as_bytes()).map(Value::Object).unwrap_or_default();
+        match &self.0 {
+            Signed::Message { base, signature, jwk } => {
+                json!({ "base": base, "signature": STANDARD.encode(signature), "key": key(jwk) })
+            }
+            Signed::Jws { jws, jwk } => json!({ "jws": jws, "key": key(jwk) }),
+            Signed::Seal { text, signature, algorithm, certificate } => json!({
+                "sealed": STANDARD.encode(text),
+                "signature": STANDARD.encode(signature),
+                "algorithm": algorithm.as_str(),
+                "certificate": STANDARD.encode(certificate),
+            }),
+        }
     }
 
     /// Reads it from JSON.
     pub fn from_json(json: &Value) -> Option<Self> {
         let text = |name| json.get(name).and_then(Value::as_str);
-        let signature = STANDARD.decode(text("signature")?).ok()?;
-        let jwk = json.get("key")?.as_object()?;
-        Some(Self { base: text("base")?.into(), signature: signature.into(), jwk: json!(jwk).to_string().into() })
+        let bytes = |name| STANDARD.decode(text(name)?).ok().map(Vec::into_boxed_slice);
+        if json.get("certificate").is_some() {
+            let algorithm = SealAlgorithm::from_name(text("algorithm")?)?;
+            let (signature, certificate) = (bytes("signature")?, bytes("certificate")?);
+            return Some(Self(Signed::Seal { text: bytes("sealed")?, signature, algorithm, certificate }));
+        }
+        let jwk = json!(json.get("key")?.as_object()?).to_string().into();
+        Some(Self(match text("jws") {
+            Some(jws) => Signed::Jws { jws: jws.into(), jwk },
+            None => Signed::Message { base: text("base")?.into(), signature: bytes("signature")?, jwk },
+        }))
     }
 
-    /// What was signed: a line for each component, and the parameters of the signature (RFC 9421 §2.5).
-    pub fn base(&self) -> &str {
-        &self.base
+    /// Shows what was signed.
+    pub fn show(&self, mut show: impl FnMut(Part<'_>)) {
+        match &self.0 {
+            Signed::Message { base, .. } => base.lines().for_each(|line| show(Part::Line(line))),
+            Signed::Jws { jws, .. } => {
+                for (name, part) in ["header", "content"].into_iter().zip(jws.split('.')) {
+                    let decoded = URL_SAFE_NO_PAD.decode(part).unwrap_or_default();
+                    show(Part::Decoded { name, text: &String::from_utf8_lossy(&decoded) });
+                }
+            }
+            Signed::Seal { text, .. } => String::from_utf8_lossy(text).lines().for_each(|line| show(Part::Line(line))),
+        }
     }
 
-    /// The public key.
-    pub fn jwk(&self) -> Map<String, Value> {
-        parse_object(self.jwk.as_bytes()).unwrap_or_default()
+    /// The thumbprint of the public key, or of the certificate; `None` if there is none that can be read.
+    pub fn thumbprint(&self) -> Option<String> {
+        match &self.0 {
+            Signed::Message { jwk, .. } | Signed::Jws { jwk, .. } => {
+                KeyThumbprint::of_jwk(&members(jwk)).map(|thumbprint| thumbprint.to_string())
+            }
+            Signed::Seal { certificate, .. } => Some(CertificateThumbprint::of_der(certificate).to_string()),
+        }
     }
 
-    /// Verifies the signature with the key once more. Does not look at any time: it is about what was, and not what is.
+    /// Verifies the signature with the key once more. Does not look at any time, nor at the path of a certificate: it is about what
+    /// was, and not what is.
     ///
     /// # Errors
     /// [`SignatureError::SignatureInvalid`].
     pub fn verify(&self) -> Result<(), SignatureError> {
-        let jwk = self.jwk();
-        let is_for_messages = jwk.get("alg").is_some_and(|alg| alg == "PS512");
-        let mut members = jwk;
-        if is_for_messages {
-            members.remove("alg");
-        }
-        let key = VerifyingKey::from_jwk(&members).map_err(|_| SignatureError::SignatureInvalid)?;
-        let parameters = self.base.lines().next_back().unwrap_or_default();
-        let names = parameters.contains(";alg=\"");
-        if !key.is_weak() && key.verifies_http_message(self.base.as_bytes(), &self.signature, names) {
-            Ok(())
-        } else {
-            Err(SignatureError::SignatureInvalid)
-        }
+        let holds = match &self.0 {
+            Signed::Message { base, signature, jwk } => {
+                let names = base.lines().next_back().unwrap_or_default().contains(";alg=\"");
+                key(jwk).is_some_and(|key| key.verifies_http_message(base.as_bytes(), signature, names))
+            }
+            Signed::Jws { jws, jwk } => jws.rsplit_once('.').is_some_and(|(input, signature)| {
+                key(jwk).is_some_and(|key| key.verifies(input.as_bytes(), signature))
+            }),
+            Signed::Seal { text, signature, algorithm, certificate } => {
+                let certificate = SealCertificate::read(certificate);
+                let verify = |certificate: SealCertificate<'_>| certificate.verify(*algorithm, text, signature);
+                certificate.and_then(verify).is_ok()
+            }
+        };
+        if holds { Ok(()) } else { Err(SignatureError::SignatureInvalid) }
     }
+}
+
+fn members(jwk: &str) -> Map<String, Value> {
+    parse_object(jwk.as_bytes()).unwrap_or_default()
+}
+
+/// The key, unless it is too small.
+fn key(jwk: &str) -> Option<VerifyingKey> {
+    let mut members = members(jwk);
+    // Keys for PS512 verify messages, and nothing else has a name for them.
+    if members.get("alg").is_some_and(|alg| alg == "PS512") {
+        members.remove("alg");
+    }
+    VerifyingKey::from_jwk(&members).ok().filter(|key| !key.is_weak())
 }
 
 impl fmt::Debug for Evidence {
@@ -88,7 +200,7 @@ mod tests {
         let key = PrivateKey::generate(algorithm).unwrap();
         let base = format!("\"@method\": POST\n\"@signature-params\": (\"@method\"){parameters}");
         let signature = key.sign_http_message(base.as_bytes(), parameters.contains("alg")).unwrap();
-        Evidence::new(base, &signature, &Value::Object(key.public_jwk().unwrap()).to_string())
+        Evidence::of_message(base, &signature, &Value::Object(key.public_jwk().unwrap()).to_string())
     }
 
     #[test]
@@ -116,6 +228,36 @@ mod tests {
         let mut json = named.to_json();
         json["key"]["alg"] = "PS512".into();
         assert_eq!(Evidence::from_json(&json).unwrap().verify(), Ok(()));
+    }
+
+    #[test]
+    fn a_jws_is_verified_with_its_content_and_shown() {
+        let key = NamedKey::new(PrivateKey::generate(Algorithm::Ps256).unwrap(), Some("k")).unwrap();
+        let input = |content: &[u8]| format!("e30.{}", URL_SAFE_NO_PAD.encode(content));
+        let jws = |content: &[u8]| {
+            let input = input(content);
+            format!("{input}.{}", URL_SAFE_NO_PAD.encode(key.sign(input.as_bytes()).unwrap()))
+        };
+        let good = Evidence::of_own_jws(&jws(b"{\"a\":1}"), &key).unwrap();
+        assert_eq!(Evidence::from_json(&good.to_json()).unwrap().verify(), Ok(()), "control");
+        let mut shown = Vec::new();
+        good.show(|part| shown.push(format!("{part:?}")));
+        assert_eq!(
+            shown,
+            [r#"Decoded { name: "header", text: "{}" }"#, r#"Decoded { name: "content", text: "{\"a\":1}" }"#]
+        );
+        let mut json = good.to_json();
+        json["jws"] = json["jws"].as_str().unwrap().replace(&input(b"{\"a\":1}"), &input(b"{\"a\":2}")).into();
+        assert_eq!(Evidence::from_json(&json).unwrap().verify(), Err(SignatureError::SignatureInvalid));
+        let whole = jws(b"1");
+        let (header, signature) = (whole.split('.').next().unwrap(), whole.rsplit('.').next().unwrap());
+        let detached = format!("{header}..{signature}");
+        assert_eq!(Evidence::of_own_detached_jws(&detached, b"1", &key).unwrap().verify(), Ok(()), "control");
+        let other = Evidence::of_own_detached_jws(&detached, b"2", &key).unwrap();
+        assert_eq!(other.verify(), Err(SignatureError::SignatureInvalid));
+        assert!(Evidence::of_own_jws(&jws(&[b'x'; MAX_CONTENT_BYTES]), &key).is_some(), "control");
+        assert!(Evidence::of_own_jws(&jws(&[b'x'; MAX_CONTENT_BYTES + 1]), &key).is_none());
+        assert!(Evidence::of_own_detached_jws(&detached, &[b'x'; MAX_CONTENT_BYTES + 1], &key).is_none());
     }
 
     #[test]

@@ -42,11 +42,13 @@ impl SignedRequest {
         &self.signature
     }
 
-    /// What shows later that the client has signed it; `None` of a form of which nothing is kept.
+    /// What shows later that the client has signed it; `None` of content that is larger than what is kept.
     pub fn evidence(&self) -> Option<&Evidence> {
         match &self.signature {
             Verified::Http(signature) => Some(signature.evidence()),
-            Verified::DetachedJws(_) | Verified::JwtBody(_) | Verified::Seal(_) => None,
+            Verified::DetachedJws(signature) => signature.evidence(),
+            Verified::JwtBody(body) => body.evidence(),
+            Verified::Seal(seal) => Some(seal.evidence()),
         }
     }
 

@@ -70,7 +70,7 @@ pub fn verify_one(
     let key_id = key_id.ok_or(SignatureError::ParameterMissing { name: "keyid" })?;
     let base = signature_base(message, &components, &input.serialized()?)?;
     let (algorithm, jwk) = verifying_key(&base, input.signature(), &key_id, named.as_deref(), keys)?;
-    let evidence = Evidence::new(base, input.signature(), jwk);
+    let evidence = Evidence::of_message(base, input.signature(), jwk);
     Ok(SignedFields {
         signature: VerifiedSignature {
             label: input.label().into(),

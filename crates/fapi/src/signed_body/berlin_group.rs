@@ -18,6 +18,7 @@ use crate::path_validation::{self, Anchor, Verification};
 use crate::peer::ClientCertificate;
 use crate::sha256;
 use crate::signature::digest::{FieldHash, MatchedContent};
+use crate::signature::evidence::Evidence;
 use crate::signature::message::RequestView;
 use crate::text::sole_value;
 
@@ -92,6 +93,7 @@ pub fn verify(
             covered: signature.covered,
             date,
             signing_string_hash: sha256(&signing_string),
+            evidence: Evidence::of_seal(signing_string, &signature.signature, signature.algorithm, &der),
         },
         digest: FieldHash::of(headers, DIGEST),
     })
@@ -159,6 +161,7 @@ pub struct VerifiedSeal {
     covered: Vec<Box<str>>,
     date: Option<UnixTime>,
     signing_string_hash: [u8; 32],
+    evidence: Evidence,
 }
 
 impl VerifiedSeal {
@@ -180,6 +183,11 @@ impl VerifiedSeal {
     /// The names of what is covered, in lower case and in the order of the signature.
     pub fn covered(&self) -> &[Box<str>] {
         &self.covered
+    }
+
+    /// What shows it later.
+    pub const fn evidence(&self) -> &Evidence {
+        &self.evidence
     }
 
     /// When the request was made, as its `Date` says.

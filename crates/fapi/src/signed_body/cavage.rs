@@ -25,7 +25,7 @@ pub(super) const REQUEST_TARGET: &str = "(request-target)";
 
 /// An algorithm of the registry (§4) that counts; others cannot be represented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum SealAlgorithm {
+pub(crate) enum SealAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     RsaSha256,
     /// RSASSA-PKCS1-v1_5 with SHA-512.
@@ -38,12 +38,16 @@ impl SealAlgorithm {
     const ALL: [Self; 3] = [Self::RsaSha256, Self::RsaSha512, Self::EcdsaSha256];
 
     /// Its registered name.
-    pub(super) const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::RsaSha256 => "rsa-sha256",
             Self::RsaSha512 => "rsa-sha512",
             Self::EcdsaSha256 => "ecdsa-sha256",
         }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
     }
 }
 
@@ -161,7 +165,7 @@ fn quoted(text: &str) -> Option<(&str, &str)> {
 }
 
 fn algorithm(name: &str) -> Result<SealAlgorithm, SignedBodyError> {
-    SealAlgorithm::ALL.into_iter().find(|algorithm| algorithm.as_str() == name).ok_or_else(|| {
+    SealAlgorithm::from_name(name).ok_or_else(|| {
         let expected = Names::of(SealAlgorithm::ALL.map(SealAlgorithm::as_str));
         SignedBodyError::AlgorithmRefused { found: printable(name), expected }
     })

@@ -19,6 +19,7 @@ use crate::jose::jws::{MAX_TRIED, NotVerified, is_media_type_name};
 use crate::jose::keys::{Algorithm, KeySet};
 use crate::jose::signing_keys::NamedKey;
 use crate::path_validation::Name;
+use crate::signature::evidence::Evidence;
 use crate::text::{Names, printable, sole_value};
 
 /// The name of the field.
@@ -101,9 +102,9 @@ pub fn verify(
     let Claims { issuer, trust_anchor, issued_at } = check_claims(&header, rules, now)?;
     let key_id = text(&header, "kid")?;
     let input = signing_input(protected, body, rules.form);
-    let candidates = keys.named(key_id).filter(|key| key.algorithm() == algorithm);
+    let candidates = keys.named_with_jwk(key_id).filter(|(key, _)| key.algorithm() == algorithm);
     let mut failure = NotVerified::NoKey;
-    for key in candidates.take(MAX_TRIED) {
+    for (key, jwk) in candidates.take(MAX_TRIED) {
         if key.is_weak() {
             failure = NotVerified::WeakKey;
         } else if key.verifies(&input, signature) {
@@ -113,6 +114,10 @@ pub fn verify(
                 trust_anchor: trust_anchor.into(),
                 issued_at,
                 value: value.into(),
+                evidence: match rules.form {
+                    Form::Encoded => Evidence::of_detached_jws(value, body, jwk),
+                    Form::Unencoded => None,
+                },
             });
         } else {
             failure = NotVerified::Signature;
@@ -281,6 +286,7 @@ pub struct VerifiedDetachedSignature {
     trust_anchor: Box<str>,
     issued_at: UnixTime,
     value: Box<str>,
+    evidence: Option<Evidence>,
 }
 
 impl VerifiedDetachedSignature {
@@ -302,6 +308,11 @@ impl VerifiedDetachedSignature {
     /// When it was made.
     pub const fn issued_at(&self) -> UnixTime {
         self.issued_at
+    }
+
+    /// What shows it later; `None` of a body that is larger than what is kept, or of one that is not encoded.
+    pub const fn evidence(&self) -> Option<&Evidence> {
+        self.evidence.as_ref()
     }
 
     /// The value of the field, with which and the body anybody can verify the signature again.

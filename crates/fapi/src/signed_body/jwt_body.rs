@@ -19,6 +19,7 @@ use crate::jose::jwe::{self, Decrypted, DecryptionKeys, JweError};
 use crate::jose::jws::{Jws, JwsError};
 use crate::jose::keys::{Algorithm, KeySet};
 use crate::jose::signing_keys::NamedKey;
+use crate::signature::evidence::Evidence;
 use crate::text::{Names, printable, shown_value};
 
 /// The largest body that is read, in bytes.
@@ -134,7 +135,10 @@ pub fn verify(body: &[u8], rules: &Rules<'_>, keys: &KeySet, now: UnixTime) -> R
     let jws = Jws::parse(text, MAX_BYTES).map_err(SignedBodyError::NotSignedJwt)?;
     let algorithm = check_header(&jws, rules)?;
     let key_id = key_id(&jws)?;
-    let candidates = keys.named(&key_id).filter(|key| key.algorithm() == algorithm);
+    let mut made_by = "";
+    let candidates = keys.named_with_jwk(&key_id).filter(|(key, _)| key.algorithm() == algorithm);
+    // The last one that is tried is the one that verifies.
+    let candidates = candidates.inspect(|(_, jwk)| made_by = jwk).map(|(key, _)| key);
     let claims = jws.verify_with_one_of(candidates).map_err(|failure| SignedBodyError::of_key(failure, &key_id))?;
     check_issuer(&claims, rules)?;
     check_audience(&claims, rules)?;
@@ -142,7 +146,8 @@ pub fn verify(body: &[u8], rules: &Rules<'_>, keys: &KeySet, now: UnixTime) -> R
     let (issued_at, expires) = check_times(&claims, rules, now)?;
     let (payload, payload_text) = payload(claims, text, rules.payload)?;
     let issuer = rules.issuer.into();
-    Ok(VerifiedBody { issuer, jti, issued_at, expires, key_id, payload, payload_text, jwt: text.into() })
+    let evidence = Evidence::of_jws(text, made_by);
+    Ok(VerifiedBody { issuer, jti, issued_at, expires, key_id, payload, payload_text, jwt: text.into(), evidence })
 }
 
 /// BR-11, BR-13: the type, no key that the sender brings along, and one of the algorithms.
@@ -283,6 +288,7 @@ pub struct VerifiedBody {
     payload: Value,
     payload_text: Box<str>,
     jwt: Box<str>,
+    evidence: Option<Evidence>,
 }
 
 impl VerifiedBody {
@@ -319,6 +325,11 @@ impl VerifiedBody {
     /// The same as the signer wrote it, with its white space and its numbers.
     pub fn payload_text(&self) -> &str {
         &self.payload_text
+    }
+
+    /// What shows it later; `None` of a body that is larger than what is kept.
+    pub const fn evidence(&self) -> Option<&Evidence> {
+        self.evidence.as_ref()
     }
 
     /// The whole JWT as received, with which anybody can verify the signature again.

@@ -13,12 +13,12 @@
 //! and to pass on only afterwards.
 
 pub mod berlin_group;
-mod cavage;
+pub(crate) mod cavage;
 pub mod detached;
 pub mod digest_header;
 pub mod directory;
 pub mod error;
 pub mod jwt_body;
-mod seal_certificate;
+pub(crate) mod seal_certificate;
 #[cfg(test)]
 mod testing;

@@ -42,10 +42,10 @@ const fn malformed(why: &'static str) -> SignedBodyError {
 }
 
 /// A certificate that claims to be one for seals; whether it is trusted is not checked.
-pub(super) struct SealCertificate<'c>(X509Certificate<'c>);
+pub(crate) struct SealCertificate<'c>(X509Certificate<'c>);
 
 impl<'c> SealCertificate<'c> {
-    pub(super) fn read(der: &'c [u8]) -> Result<Self, SignedBodyError> {
+    pub(crate) fn read(der: &'c [u8]) -> Result<Self, SignedBodyError> {
         match X509Certificate::from_der(der) {
             Ok(([], certificate)) => Ok(Self(certificate)),
             Ok(_) | Err(_) => Err(malformed("it is not exactly one certificate in DER")),
@@ -116,7 +116,7 @@ impl<'c> SealCertificate<'c> {
     }
 
     /// Whether its key made a signature over `message`.
-    pub(super) fn verify(
+    pub(crate) fn verify(
         &self,
         algorithm: SealAlgorithm,
         message: &[u8],
