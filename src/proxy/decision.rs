@@ -155,14 +155,16 @@ impl Proxy {
                 let limit = usize::try_from(limits.body_bytes).map_or(BUFFER, |limit| limit.min(BUFFER));
                 let headers = &session.req_header().headers;
                 // A body that is longer than what can be kept is lost for the upstream once it was read so far.
-                let fits = message::check_length(headers, limit as u64);
-                let may_not_fit = fits.is_err() || !headers.contains_key(header::CONTENT_LENGTH);
+                let fits = if body.is_some() { Ok(()) } else { message::check_length(headers, limit as u64) };
+                let may_not_fit = fits.is_err() || body.is_none() && !headers.contains_key(header::CONTENT_LENGTH);
                 let unread = if may_not_fit { waiting.pass_unread() } else { Err(waiting) };
                 match unread {
                     Ok(unread) => unread,
                     Err(waiting) => {
                         // Before a client that waits for a 100 response is told to send what is refused.
                         fits?;
+                        // What is kept already, for its signature, is within the limits that it has there.
+                        let limit = body.as_ref().map_or(limit, Vec::len);
                         let body = read_once(session, context, &limits, limit, &mut body).await?;
                         waiting.judge(body)?
                     }

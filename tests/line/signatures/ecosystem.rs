@@ -70,7 +70,18 @@ impl Ecosystem {
     }
 
     pub fn request(&self, method: Method, path: &str, content_type: &str, body: impl Into<Bytes>) -> Request<Bytes> {
-        let token = self.world.sign(&self.world.token());
+        self.request_with(&self.world.sign(&self.world.token()), method, path, content_type, body)
+    }
+
+    /// The same with this token.
+    pub fn request_with(
+        &self,
+        token: &str,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: impl Into<Bytes>,
+    ) -> Request<Bytes> {
         Request::builder()
             .method(method)
             .uri(format!("{ORIGIN}{path}"))

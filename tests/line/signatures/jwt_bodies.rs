@@ -231,6 +231,32 @@ async fn ms_int_12_a_body_is_encrypted_where_the_route_says_so_and_signed_within
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_token_is_compared_with_what_is_signed() {
+    let usual = "    scopes: { any: [payments, accounts] }\n";
+    let require = "    require: { authorization_details: [{ type: payment, match: [{ detail: /to, equals: { body: /to } }] }] }\n";
+    let adjust = |scene: Scene| scene.replace(usual, &format!("{usual}{require}"));
+    let world = Ecosystem::with(BRAZIL, json!({ "org_id": ORGANIZATION }), adjust).await;
+    let token = world.world.token().claim("authorization_details", json!([{ "type": "payment", "to": "DE02" }]));
+    let token = world.world.sign(&token);
+    let sent = |payload: &str, key: &NamedKey| {
+        let jwt = Wanted::brazil(&world).jwt(payload, key);
+        world.request_with(&token, Method::POST, "/payments", "application/jwt", jwt)
+    };
+    world.accepted(sent(PAYMENT, &world.key), "control").await;
+    let large = format!("{{\"text\":\"{}\",\"to\":\"DE02\"}}", "x".repeat(100_000));
+    world.accepted(sent(&large, &world.key), "more than what is read for a comparison alone").await;
+    let other = PAYMENT.replace("DE02", "DE03");
+    let before = world.world.accounts.server().heads();
+    let judged = world.world.judge(sent(&other, &world.key)).await;
+    assert_eq!(judged, (403, "authorization_details_insufficient".to_owned()));
+    assert_eq!(world.world.accounts.server().heads(), before, "another account");
+    world.refused(sent(&other, &rsa_key("tpp-1").0), 400, Code::SignatureInvalid, "the signature comes first").await;
+    world.refused(sent("1", &world.key), 400, Code::BodyUnreadable, "no object").await;
+    let unsigned = world.request_with(&token, Method::POST, "/payments", "text/plain", PAYMENT);
+    world.refused(unsigned, 415, Code::BodyTypeUnsupported, "neither").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn br_15_uae_03_responses_and_refusals_become_signed_jwts() {
     let (to_client, to_organization) = (["client-1".into()], [ORGANIZATION.into()]);
     for (world, rules, message) in [

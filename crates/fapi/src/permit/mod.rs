@@ -348,12 +348,15 @@ impl AwaitsBody {
         self.guard.matched.route()
     }
 
-    /// Judges the whole body, which has to be forwarded byte for byte. A body that is refused does not use up the proof.
+    /// Judges the whole body, which has to be forwarded byte for byte; of one that is a signed JWT, what is signed. A body that is
+    /// refused does not use up the proof.
     ///
     /// # Errors
     /// [`PolicyError`].
     pub fn judge(self, body: &[u8]) -> Result<Authorized, PolicyError> {
         let Self { guard: Guard { matched, policy }, token, remaining, shadow, would_deny, signed } = self;
+        let payload = signed.as_ref().and_then(|signed| signed.payload());
+        let body = payload.map_or(body, str::as_bytes);
         let noted = match (policy.check_body(token.claims(), &remaining, body), shadow) {
             (Ok(()), _) => None,
             (Err(error), None) => return Err(error),

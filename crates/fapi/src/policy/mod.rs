@@ -38,6 +38,7 @@ pub use value::Scalar;
 use crate::UnixTime;
 use crate::credentials::Scheme;
 use crate::shadow::Shadow;
+use crate::signature::form::Form;
 use crate::signature::rules::SignatureRules;
 use crate::token::Claims;
 
@@ -281,10 +282,16 @@ impl Policy {
         }
         self.scopes.check(claims)?;
         let remaining = self.requirements.check(claims, request, now)?;
-        if !remaining.is_empty() {
+        if !remaining.is_empty() && !self.has_signed_json(headers) {
             body::check_type(headers)?;
         }
         Ok(remaining)
+    }
+
+    /// Whether these headers declare a signed JWT, which is JSON, where the route wants that.
+    fn has_signed_json(&self, headers: &HeaderMap) -> bool {
+        let rules = self.signature.as_ref().and_then(|rules| rules.request.as_ref());
+        rules.is_some_and(|rules| matches!(rules.form, Form::JwtBody(_)) && rules.form.is_claimed_by(headers))
     }
 
     /// Checks what remains: whether the token satisfies the policy for a request with this body.

@@ -52,12 +52,17 @@ impl SignedRequest {
         }
     }
 
-    /// The content that the upstream gets in place of the signed one, as its signer wrote it: JSON. `None` if it gets what came.
-    pub fn payload_to_forward(&self) -> Option<&str> {
-        match (&self.signature, self.forward) {
-            (Verified::JwtBody(body), Forward::Payload) => Some(body.payload_text()),
-            (Verified::Http(_) | Verified::DetachedJws(_) | Verified::JwtBody(_) | Verified::Seal(_), _) => None,
+    /// What is signed where the content is a JWT, as its signer wrote it: JSON. `None` in every other form, where it is the content.
+    pub fn payload(&self) -> Option<&str> {
+        match &self.signature {
+            Verified::JwtBody(body) => Some(body.payload_text()),
+            Verified::Http(_) | Verified::DetachedJws(_) | Verified::Seal(_) => None,
         }
+    }
+
+    /// The same if the upstream gets it in place of the content. `None` if it gets what came.
+    pub fn payload_to_forward(&self) -> Option<&str> {
+        self.payload().filter(|_| self.forward == Forward::Payload)
     }
 
     /// What of it has to be remembered, if anything.
