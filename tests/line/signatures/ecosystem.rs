@@ -9,6 +9,7 @@ use http::{Method, Request, Response, header};
 use sandbox::tokens::{KeyKind, SigningKey};
 use serde_json::{Value, json};
 
+use super::with_signatures;
 use crate::support::signature::MessageKey;
 use crate::support::{ORIGIN, Scene, World};
 
@@ -45,22 +46,8 @@ impl Ecosystem {
         let own = SigningKey::generate(KeyKind::Ps256, "own");
         let mut client = names;
         client["keys"] = json!([jwk]);
-        let world = World::with(|scene| {
-            let scene = scene
-                .file("tpps.json", &json!({ "client-1": client }).to_string())
-                .file("signing.pem", &own.private_key_pem())
-                .replace("    scopes: [accounts]\n", &format!("    signature: {signature}\n    scopes: [accounts]\n"))
-                .replace(
-                    "    scopes: { any: [payments, accounts] }\n",
-                    &format!("    signature: {signature}\n    scopes: {{ any: [payments, accounts] }}\n"),
-                )
-                .replace(
-                    "upstreams:\n",
-                    &format!("client_keys: {{ tpps: {{ file: tpps.json }} }}\nsigning: {{ issuer: {BANK}, keys: [{{ private_key: signing.pem, key_id: own }}] }}\nupstreams:\n"),
-                );
-            adjust(scene)
-        })
-        .await;
+        let (keys, issuer) = (json!({ "client-1": client }), format!("issuer: {BANK}, "));
+        let world = World::with(|scene| adjust(with_signatures(scene, signature, &keys, &own, &issuer))).await;
         let keys = KeySet::parse(json!({ "keys": [own.jwk()] }).to_string().as_bytes()).unwrap();
         Self { world, key, keys }
     }

@@ -40,6 +40,20 @@ struct Signed {
     keys: Value,
 }
 
+/// A scene in which the routes of payments and accounts say this of signatures, with the keys of clients and the gateway's own, of
+/// which `signing` says this too.
+fn with_signatures(scene: Scene, signature: &str, keys: &Value, own: &SigningKey, of_signing: &str) -> Scene {
+    let sections = format!(
+        "client_keys: {{ tpps: {{ file: tpps.json }} }}\nsigning: {{ {of_signing}keys: [{{ private_key: signing.pem, key_id: own }}] }}\n"
+    );
+    let saying = |scene: Scene, scopes: &str| scene.replace(scopes, &format!("    signature: {signature}\n{scopes}"));
+    let scene = saying(saying(scene, "    scopes: [accounts]\n"), "    scopes: { any: [payments, accounts] }\n");
+    scene
+        .file("tpps.json", &keys.to_string())
+        .file("signing.pem", &own.private_key_pem())
+        .replace("upstreams:\n", &format!("{sections}upstreams:\n"))
+}
+
 /// What a route says whose requests have to be signed.
 const REQUIRED: &str = "{ request: required, keys: tpps }";
 
@@ -54,22 +68,7 @@ impl Signed {
         let own = SigningKey::generate(sandbox::tokens::KeyKind::Es256, "own");
         let keys = json!({ "client-1": key.jwks() });
         let keys_of_gateway = json!({ "keys": [own.jwk()] });
-        let world = World::with(|scene| {
-            let scene = scene
-                .file("tpps.json", &keys.to_string())
-                .file("signing.pem", &own.private_key_pem())
-                .replace("    scopes: [accounts]\n", &format!("    signature: {signature}\n    scopes: [accounts]\n"))
-                .replace(
-                    "    scopes: { any: [payments, accounts] }\n",
-                    &format!("    signature: {signature}\n    scopes: {{ any: [payments, accounts] }}\n"),
-                )
-                .replace(
-                    "upstreams:\n",
-                    "client_keys: { tpps: { file: tpps.json } }\nsigning: { keys: [{ private_key: signing.pem, key_id: own }] }\nupstreams:\n",
-                );
-            adjust(scene)
-        })
-        .await;
+        let world = World::with(|scene| adjust(with_signatures(scene, signature, &keys, &own, ""))).await;
         Self { world, key, keys: keys_of_gateway }
     }
 
