@@ -129,7 +129,7 @@ impl JsonSchema for Size {
 }
 
 /// The path of a file, as written; relative to the configuration file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FilePath(pub(super) PathBuf);
 
 impl FilePath {

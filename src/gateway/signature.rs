@@ -1,5 +1,7 @@
 //! The signature of a request, on routes that look at it: judged after the token, and before the content goes anywhere.
 
+use std::sync::OnceLock;
+
 use fapi::UnixTime;
 use fapi::jose::keys::KeySet;
 use fapi::permit::signature::{AwaitsContent, HeadEvidence};
@@ -91,11 +93,8 @@ impl Gateway {
     ) -> Result<Result<SignedContent, SignatureError>, Cause> {
         let WholeContent { request, origin, body } = content;
         let endpoint = [origin.as_str(), request.uri.path()].concat();
-        let content = match waiting.open(body) {
-            Ok(content) => content,
-            Err(error) => return Ok(Err(error)),
-        };
-        let signed = Signed { headers: &request.headers, content: &content, method: &request.method };
+        // Once, and not before it is known whether the client has keys.
+        let opened = OnceLock::new();
         let set = waiting.rules().and_then(|rules| rules.keys).unwrap_or(usize::MAX);
         let client_id = waiting.client_id();
         let verified = self.with_keys(set, client_id, |keys, name| {
@@ -106,6 +105,8 @@ impl Gateway {
                 endpoint: &endpoint,
                 origin: origin.as_str(),
             };
+            let content = opened.get_or_init(|| waiting.open(body)).as_ref().map_err(Clone::clone)?;
+            let signed = Signed { headers: &request.headers, content, method: &request.method };
             waiting.verify(signed, &expected, keys, now)
         });
         let verified = verified.await;

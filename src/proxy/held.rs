@@ -203,7 +203,7 @@ impl Proxy {
         if context.exchange.permit().is_some_and(forwards_payload) {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             // They are about the JWT.
-            for name in ["content-digest", "digest", "content-md5"] {
+            for name in ["content-digest", "repr-digest", "digest", "content-md5"] {
                 headers.remove(name);
             }
         }

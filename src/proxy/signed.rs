@@ -270,7 +270,7 @@ impl Proxy {
             };
             let jwt = jwt_body::sign_content(&claims, content, key)?;
             let evidence = Evidence::of_own_jws(&jwt, key);
-            Ok((jwt, evidence))
+            Ok((jwt, Some(evidence)))
         });
         let (jwt, evidence) = jwt.await?;
         let jwt = Bytes::from(jwt);

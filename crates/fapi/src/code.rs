@@ -343,8 +343,8 @@ codes! {
     IntrospectionUnavailable = "introspection_unavailable", SERVICE_UNAVAILABLE, None;
     /// The revocations of all replicas were not read within `revocations.max_age`, or not since the start.
     RevocationsStale = "revocations_stale", SERVICE_UNAVAILABLE, None;
-    /// The list that would say whether the certificate of a signature is revoked is over, past its `nextUpdate` (RFC 5280 §5.1.2.5).
-    RevocationListExpired = "revocation_list_expired", SERVICE_UNAVAILABLE, None;
+    /// No list says whether the certificate of a signature is revoked, or one that is past its `nextUpdate` (RFC 5280 §6.3.3).
+    RevocationStatusUnknown = "revocation_status_unknown", SERVICE_UNAVAILABLE, None;
     /// Too many requests of this client are waiting for the issuer, `introspection.max_waiting_per_client` (RFC 6585 §4).
     IntrospectionShareExceeded = "introspection_share_exceeded", TOO_MANY_REQUESTS, None;
     /// The key of the proof has used `replay.max_entries_per_key` other proofs that are still remembered (RFC 6585 §4).

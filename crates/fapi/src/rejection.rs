@@ -17,6 +17,7 @@ use crate::headers::{DPOP_NONCE, INTERACTION_ID, InteractionId};
 use crate::jose::keys::Algorithm;
 use crate::message::{ExchangeError, MessageError};
 use crate::metadata::Document;
+use crate::path_validation::Fault;
 use crate::peer::forwarded::ForwardedError;
 use crate::permit::Refused;
 use crate::policy::PolicyError;
@@ -27,6 +28,7 @@ use crate::shadow::WouldDeny;
 use crate::signature::error::SignatureError;
 use crate::signature::profile::Content;
 use crate::signature::rules::{ACCEPT_SIGNATURE, RequestRules};
+use crate::signed_body::error::SignedBodyError;
 use crate::token::{ActiveToken, Named, RefusedToken, TokenError, TokenId};
 
 /// The error of the step that refused a request.
@@ -456,7 +458,10 @@ impl Rejection {
                 | Unavailable::Audit,
             )
             | Cause::Endpoint(EndpointError::AssertionBeforeLog { .. })
-            | Cause::Signature(SignatureError::BeforeLog { .. })
+            | Cause::Signature(
+                SignatureError::BeforeLog { .. }
+                | SignatureError::Body(SignedBodyError::CertificateUntrusted(Fault::ExpiredList | Fault::UnknownStatus)),
+            )
             | Cause::Share(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }

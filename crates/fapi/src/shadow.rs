@@ -225,7 +225,7 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::SignatureCertificateRefused
         | Code::SignatureReplayed
         | Code::ContentNotDecrypted
-        | Code::RevocationListExpired
+        | Code::RevocationStatusUnknown
         | Code::DigestMissing
         | Code::DigestMismatch => true,
         // The scopes, and what stands under `require`.
@@ -377,7 +377,7 @@ mod tests {
             "content_not_decrypted",
             "digest_missing",
             "digest_mismatch",
-            "revocation_list_expired",
+            "revocation_status_unknown",
             "replay_share_exceeded",
             "replay_log_unavailable",
         ];

@@ -107,6 +107,11 @@ pub(crate) fn folded<'t>(text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
     cases.filter(|character| *character != DOT_ABOVE).collect::<String>().into()
 }
 
+/// A name as those read it who ignore case, and what follows a NUL.
+pub(crate) fn as_read(name: &str) -> Cow<'_, str> {
+    folded(name.split('\0').next().unwrap_or_default())
+}
+
 const DOT_ABOVE: char = '\u{307}';
 
 /// Makes untrusted text safe to log: printable ASCII, at most 64 characters.

@@ -45,6 +45,10 @@ impl Opener {
                     let _ = match part {
                         Part::Line(line) => writeln!(out, "  {}", foreign(line)),
                         Part::Decoded { name, text } => writeln!(out, "  {name}: {}", printable(text)),
+                        Part::Digest(digest) => {
+                            let digest = data_encoding::HEXLOWER.encode(&digest);
+                            writeln!(out, "  content: not kept; the SHA-256 of the signing input is {digest}")
+                        }
                     };
                 });
             }

@@ -16,6 +16,7 @@ impl Build<'_> {
         &mut self,
         at: &KeyPath,
         entries: &mut [file::DecryptionKey],
+        senders: Senders,
     ) -> Option<DecryptionKeys> {
         let way_out = "add a key, such as `private_key: keys/encryption.pem`, or remove the list";
         let entries = self.entries(at, Some(entries), way_out)?;
@@ -27,6 +28,7 @@ impl Build<'_> {
             );
             return None;
         }
+        let all = entries.len();
         let mut keys: Vec<Option<DecryptionKey>> = Vec::new();
         let mut ids: Vec<Option<&str>> = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
@@ -37,6 +39,10 @@ impl Build<'_> {
                 (None, _) | (_, None) => false,
             });
             let id = entry.key_id.as_deref();
+            if senders == Senders::Anybody && all > 1 && id.is_none() {
+                let problem = "the key is missing; with several keys, clients name the one that they encrypt for, so that nothing costs more than one decryption";
+                self.problem(&here.key("key_id"), problem);
+            }
             let namesake = ids.iter().position(|other| id.is_some() && *other == id);
             if let Some(place) = same {
                 let first = at.index(place);
@@ -53,7 +59,10 @@ impl Build<'_> {
         if self.named_files == NamedFiles::Unread {
             return Some(DecryptionKeys::new(DecryptionKey::generate(None).into_iter().collect()));
         }
-        keys.into_iter().collect::<Option<Vec<_>>>().map(DecryptionKeys::new)
+        keys.into_iter().collect::<Option<Vec<_>>>().map(match senders {
+            Senders::Issuer => DecryptionKeys::new,
+            Senders::Anybody => DecryptionKeys::by_name,
+        })
     }
 
     /// One key; `None` where files are not read.
@@ -78,6 +87,15 @@ impl Build<'_> {
             }
         }
     }
+}
+
+/// Who encrypts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Senders {
+    /// An issuer, which may have names of its own for the keys.
+    Issuer,
+    /// Any client.
+    Anybody,
 }
 
 /// How many keys there are at most: what names none of them costs one decryption with each.

@@ -10,6 +10,7 @@ use rustls::pki_types::PrivatePkcs8KeyDer;
 use zeroize::Zeroizing;
 
 use super::Build;
+use super::encryption::Senders;
 use super::issuers::algorithm;
 use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
@@ -190,7 +191,7 @@ impl Build<'_> {
         audiences: Option<&[Box<str>]>,
     ) -> Option<Response> {
         let keys_at = at.key("decryption_keys");
-        let keys = entry.decryption_keys.as_mut().map(|keys| self.decryption_keys(&keys_at, keys));
+        let keys = entry.decryption_keys.as_mut().map(|keys| self.decryption_keys(&keys_at, keys, Senders::Issuer));
         let at = at.key("audience");
         if *entry.response.get_or_insert(file::Response::Json) == file::Response::Json {
             if entry.audience.is_some() {

@@ -45,6 +45,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use fapi::UnixTime;
+use fapi::signature::form::SealAuthorities;
 use rustls::pki_types::CertificateDer;
 use serde_yaml::Value;
 
@@ -89,6 +90,7 @@ pub(super) fn compile(
         warnings: Vec::new(),
         summary: Vec::new(),
         signing: Signing::default(),
+        seal_authorities: Vec::new(),
     };
     let profile = build.profile(&file);
     build.waivers = build.waivers(&file, profile);
@@ -224,7 +226,12 @@ struct Build<'d> {
     summary: Vec<String>,
     /// What other sections sign with, once it has been read.
     signing: Signing,
+    /// The authorities of seals, by their files: routes that name the same ones share them.
+    seal_authorities: Vec<(SealFiles, SealAuthorities)>,
 }
+
+/// The files of anchors and of revocation lists.
+type SealFiles = (Vec<FilePath>, Option<Vec<FilePath>>);
 
 impl Build<'_> {
     fn problem(&mut self, at: &KeyPath, problem: impl AsRef<str>) {

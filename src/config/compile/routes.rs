@@ -9,6 +9,8 @@ use fapi::error_format::ErrorFormat;
 use fapi::headers::StripList;
 use fapi::policy::{InvalidPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
 use fapi::route::{OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Routes, UpstreamRef};
+use fapi::signature::form::Form;
+use fapi::signature::rules::Presence;
 use http::Method;
 
 use super::Build;
@@ -176,6 +178,15 @@ impl Build<'_> {
                 "`require` compares the body with the token, and {method} has no body; give {method} a route of its own"
             );
             self.problem(&at.key("methods"), problem);
+        }
+        if let Some(Requirement::Protected(policy)) = &requirement
+            && policy.requirements().compare_body()
+            && let Some(rules) = policy.signature().and_then(|rules| rules.request.as_ref())
+            && rules.presence == Presence::WhenPresent
+            && matches!(rules.form, Form::JwtBody(_))
+        {
+            let problem = "`require` compares the body, and `when_present` lets it be the signed JWT or plain JSON, where the same pointer leads to another member; write `required`";
+            self.problem(&at.key("signature").key("request"), problem);
         }
         let upstream = self.upstream_of(&at.key("upstream"), entry.upstream.as_deref(), names);
         let forward = self.forward(&at.key("forward"), entry, upstream.as_ref(), names, readable);

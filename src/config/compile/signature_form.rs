@@ -14,6 +14,7 @@ use fapi::signature::rules::{ResponseForm, ResponseRules};
 
 use super::Build;
 use super::MIB;
+use super::encryption::Senders;
 use super::files::{Anchors, store};
 use crate::config::error::KeyPath;
 use crate::config::file::{self, SignatureProfile};
@@ -97,8 +98,12 @@ impl Build<'_> {
                 file::SignedForward::AsIs => Forward::AsIs,
                 file::SignedForward::Payload => Forward::Payload,
             };
+            if entry.decryption_keys.is_some() && entry.request == Some(file::SignedRequests::WhenPresent) {
+                let problem = "with `request: when_present` a client may send what is neither signed nor encrypted; write `request: required`, or remove this key";
+                self.problem(&at.key("decryption_keys"), problem);
+            }
             let decryption_keys = match &mut entry.decryption_keys {
-                Some(keys) => Some(self.decryption_keys(&at.key("decryption_keys"), keys)?),
+                Some(keys) => Some(self.decryption_keys(&at.key("decryption_keys"), keys, Senders::Anybody)?),
                 None => None,
             };
             return Some(Form::JwtBody(JwtBodyRules { ecosystem, forward, decryption_keys }));
@@ -134,6 +139,10 @@ impl Build<'_> {
         let anchors_at = at.key("seal_trust_anchors");
         let way_out = "name the PEM files of the authorities that issue certificates for seals";
         let paths = self.needed(&anchors_at, entry.seal_trust_anchors.as_deref(), way_out)?;
+        let files = (paths.to_vec(), entry.seal_revocation_lists.clone());
+        if let Some((_, authorities)) = self.seal_authorities.iter().find(|(known, _)| *known == files) {
+            return Some(SealRules { authorities: authorities.clone() });
+        }
         let certificates = self.trust_anchors(&anchors_at, paths, Anchors::Authorities);
         let lists_at = at.key("seal_revocation_lists");
         let lists = match entry.seal_revocation_lists.as_deref() {
@@ -151,7 +160,9 @@ impl Build<'_> {
         let of_anchors = certificates.iter().map(|certificate| sha256(certificate));
         let documents: Vec<[u8; 32]> = of_anchors.chain(lists.iter().map(|list| *list.hash())).collect();
         let verification = Arc::new(tls::MessageCertificates::new(lists));
-        Some(SealRules { authorities: SealAuthorities::new(anchors, verification, &documents) })
+        let authorities = SealAuthorities::new(anchors, verification, &documents);
+        self.seal_authorities.push((files, authorities.clone()));
+        Some(SealRules { authorities })
     }
 
     /// The domains of trust anchors.

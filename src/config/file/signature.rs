@@ -40,14 +40,14 @@ pub(in crate::config) struct Signature {
     /// required there.
     #[schemars(length(min = 1))]
     pub(in crate::config) seal_trust_anchors: Option<Vec<FilePath>>,
-    /// Files with revocation lists of these authorities, PEM or DER; only with `berlin_group`. With them, a certificate that no list
-    /// covers is refused, and so is one whose list is over. Default: none; nothing is known to be revoked.
+    /// Files with revocation lists of these authorities, PEM or DER; only with `berlin_group`. With them, a request is answered with 503
+    /// if no list covers its certificate, or one that is over. Default: none; nothing is known to be revoked.
     #[schemars(length(min = 1))]
     pub(in crate::config) seal_revocation_lists: Option<Vec<FilePath>>,
     /// What the upstream gets of a body that is a signed JWT; only with `brazil` and `gulf`.
     #[schemars(extend("default" = "as_is"))]
     pub(in crate::config) forward: Option<SignedForward>,
-    /// The keys that every body is encrypted for one of, as a JWE around the signed JWT, with RSA-OAEP-256 or ECDH-ES, and A256GCM;
+    /// The keys that every body is encrypted for one of, named by its `kid` if there are several, as a JWE around the signed JWT, with RSA-OAEP-256 or ECDH-ES, and A256GCM;
     /// only with `brazil` and `gulf`. A body that is signed only is then refused. Default: none is encrypted.
     #[schemars(length(min = 1, max = 8))]
     pub(in crate::config) decryption_keys: Option<Vec<DecryptionKey>>,

@@ -237,9 +237,7 @@ impl SignatureText {
                 let hash = fapi::sha256(signature.value().as_bytes());
                 (signature.key_id(), Some(signature.issued_at().0), None, hash)
             }
-            Verified::JwtBody(body) => {
-                (body.key_id(), Some(body.issued_at().0), None, fapi::sha256(body.jwt().as_bytes()))
-            }
+            Verified::JwtBody(body) => (body.key_id(), Some(body.issued_at().0), None, *body.hash()),
             Verified::Seal(seal) => {
                 let covered: Vec<&str> = seal.covered().iter().map(AsRef::as_ref).collect();
                 (seal.key_id(), None, Some(covered.join(" ")), *seal.signing_string_hash())

@@ -103,6 +103,11 @@ impl AuditSender {
         self.lines.send(line);
     }
 
+    /// Whether lines wait no longer than those in progress need room, so that a line may be a large one.
+    pub fn has_room(&self) -> bool {
+        self.lines.health().has_room()
+    }
+
     /// Whether a new request may be served: the audit has room for its line, or does not insist on it.
     pub async fn admits(&self, on_overflow: OnOverflow) -> bool {
         match on_overflow {

@@ -86,6 +86,8 @@ async fn br_11_the_jwt_is_by_the_organisation_for_the_endpoint_and_of_now() {
     let query =
         world.request(Method::POST, "/payments?a=b", "application/jwt", Wanted::brazil(&world).jwt("1", &world.key));
     world.accepted(query, "control: the query is no part of aud").await;
+    let mut coded = with(|_| {});
+    coded.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     for (request, code, what) in [
         (with(|wanted| wanted.issuer = "client-1".into()), Code::SignatureClaimRefused, "iss"),
         (with(|wanted| wanted.audience = "https://localhost".into()), Code::SignatureClaimRefused, "aud"),
@@ -94,6 +96,7 @@ async fn br_11_the_jwt_is_by_the_organisation_for_the_endpoint_and_of_now() {
         (with(|wanted| wanted.at -= 61), Code::SignatureStale, "old"),
         (with(|wanted| wanted.at += 61), Code::SignatureStale, "of the future"),
         (payment(&world, "{}"), Code::SignatureMalformed, "no JWT"),
+        (coded, Code::SignatureMalformed, "with a coding"),
         (world.payment(PAYMENT), Code::SignatureMissing, "unsigned JSON"),
     ] {
         world.refused(request, 400, code, what).await;
@@ -182,11 +185,13 @@ async fn the_upstream_gets_the_payload_as_its_signer_wrote_it_where_the_route_sa
 #[tokio::test(flavor = "multi_thread")]
 async fn ms_int_12_a_body_is_encrypted_where_the_route_says_so_and_signed_within() {
     let keys = [KeyKind::Es256, KeyKind::Ps256].map(|kind| SigningKey::generate(kind, "encryption"));
-    let public = |key: &SigningKey| EncryptionKey::from_spki_pem(key.public_key_pem().as_bytes(), None).unwrap();
+    let public = |key: &SigningKey, name: &str| {
+        EncryptionKey::from_spki_pem(key.public_key_pem().as_bytes(), Some(name)).unwrap()
+    };
     let stranger = SigningKey::generate(KeyKind::Es256, "encryption");
     let sealed = |forward: &str| {
         let rule = format!(
-            "required, forward: {forward}, decryption_keys: [{{ private_key: ec.pem }}, {{ private_key: rsa.pem, key_id: rsa }}]"
+            "required, forward: {forward}, decryption_keys: [{{ private_key: ec.pem, key_id: ec }}, {{ private_key: rsa.pem, key_id: rsa }}]"
         );
         let [ec, rsa] = &keys;
         let files = |scene: Scene| scene.file("ec.pem", &ec.private_key_pem()).file("rsa.pem", &rsa.private_key_pem());
@@ -195,7 +200,12 @@ async fn ms_int_12_a_body_is_encrypted_where_the_route_says_so_and_signed_within
     };
     let (whole, payload) = (sealed("as_is").await, sealed("payload").await);
     let signed = |world: &Ecosystem| Wanted::brazil(world).jwt(PAYMENT, &world.key);
-    let within = |jwt: &str, key: &SigningKey| encrypt(jwt.as_bytes(), &public(key), Some("JWT")).unwrap();
+    let named =
+        |jwt: &str, key: &SigningKey, name: &str| encrypt(jwt.as_bytes(), &public(key, name), Some("JWT")).unwrap();
+    let within = |jwt: &str, key: &SigningKey| {
+        let is_rsa = std::ptr::eq(key, &keys[1]);
+        named(jwt, key, if is_rsa { "rsa" } else { "ec" })
+    };
     for key in &keys {
         let body = within(&signed(&whole), key);
         assert_eq!(whole.accepted(payment(&whole, body.clone()), "control").await, body, "still encrypted");
@@ -210,6 +220,7 @@ async fn ms_int_12_a_body_is_encrypted_where_the_route_says_so_and_signed_within
         (signed(&whole), Code::ContentNotDecrypted, "signed alone"),
         (within(&nested, own), Code::ContentNotDecrypted, "encrypted twice"),
         (within(PAYMENT, own), Code::ContentNotDecrypted, "not signed"),
+        (named(&signed(&whole), own, "other"), Code::ContentNotDecrypted, "a name that no key has"),
         (within(&signed(&whole), &stranger), Code::ContentNotDecrypted, "for another key"),
         (String::from_utf8(flipped).unwrap(), Code::ContentNotDecrypted, "one letter"),
         (
@@ -252,6 +263,25 @@ async fn the_token_is_compared_with_what_is_signed() {
     assert_eq!(world.world.accounts.server().heads(), before, "another account");
     world.refused(sent(&other, &rsa_key("tpp-1").0), 400, Code::SignatureInvalid, "the signature comes first").await;
     world.refused(sent("1", &world.key), 400, Code::BodyUnreadable, "no object").await;
+    // What a reader that ignores case would take in place of the payload that was compared.
+    let both = |payload: &str, other: &str| {
+        let wanted = Wanted::brazil(&world);
+        let claims = Claims {
+            issuer: &wanted.issuer,
+            audience: &wanted.audience,
+            jti: &wanted.jti,
+            issued_at: UnixTime(wanted.at),
+            valid: None,
+        };
+        let members = format!("{{\"data\":{payload},\"{other}\":{payload}}}");
+        sign_content(&claims, Content::Members(&members), &world.key).unwrap()
+    };
+    let sent_as = |jwt: String| world.request_with(&token, Method::POST, "/payments", "application/jwt", jwt);
+    world.accepted(sent_as(both(PAYMENT, "more")), "control").await;
+    world.refused(sent_as(both(PAYMENT, "Data")), 400, Code::SignatureMalformed, "Data beside data").await;
+    let mut coded = sent(PAYMENT, &world.key);
+    coded.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("br"));
+    world.refused(coded, 415, Code::BodyTypeUnsupported, "a coding").await;
     let unsigned = world.request_with(&token, Method::POST, "/payments", "text/plain", PAYMENT);
     world.refused(unsigned, 415, Code::BodyTypeUnsupported, "neither").await;
 }
@@ -283,8 +313,9 @@ async fn br_15_uae_03_responses_and_refusals_become_signed_jwts() {
             assert_eq!(response.headers()[header::CONTENT_LENGTH], response.body().len().to_string().as_str());
             let rules = Rules { payload: fapi::signed_body::jwt_body::Payload::Claims, ..rules };
             let verified = verify(response.body(), &rules, &world.keys, UnixTime(world.now())).unwrap();
-            let content = message.map_or(Some(verified.payload()), |claim| verified.payload().get(claim));
-            assert!(content.unwrap().get(member).is_some(), "{status}: {:?}", verified.payload());
+            let payload: Value = serde_json::from_str(verified.payload()).unwrap();
+            let content = message.map_or(Some(&payload), |claim| payload.get(claim));
+            assert!(content.unwrap().get(member).is_some(), "{status}: {payload}");
         }
         let mut stranger = world.payment(PAYMENT);
         stranger.headers_mut().remove("authorization");

@@ -29,7 +29,7 @@ use crate::support::{ORIGIN, Scene, World};
 pub(super) fn codes() -> BTreeSet<Code> {
     let of_requests = Code::ALL.iter().copied();
     let of_requests = of_requests.filter(|code| (Code::SignatureMissing..=Code::DigestMismatch).contains(code));
-    of_requests.chain([Code::ResponseNotSigned]).collect()
+    of_requests.chain([Code::RevocationStatusUnknown, Code::ResponseNotSigned]).collect()
 }
 
 /// A world whose payments are signed, and a client that signs.

@@ -129,6 +129,22 @@ impl Sealed {
         assert!(self.world.accounts.requests().pop().unwrap().body == body, "{what}");
     }
 
+    /// Expects that nobody knows whether the certificate of this request is revoked.
+    async fn unknown(&self, request: Request<Bytes>) {
+        let response = self.send(request).await;
+        let record = self.world.gateway.record_of(&response);
+        assert_eq!(
+            (&record["code"], response.status().as_u16()),
+            (&"revocation_status_unknown".into(), 503),
+            "{record}"
+        );
+        let headers = response.headers();
+        assert!(
+            headers.get(header::WWW_AUTHENTICATE).is_none() && headers[header::RETRY_AFTER] == "5",
+            "no fault of the client"
+        );
+    }
+
     async fn refused(&self, request: Request<Bytes>, code: Code, what: &str) {
         let before = self.world.accounts.server().heads();
         let response = self.send(request).await;
@@ -231,13 +247,18 @@ async fn bg_11_a_certificate_that_its_authority_has_revoked_seals_nothing() {
     sealed.world.reload(1, |yaml| yaml.replace("seal_trust_anchors: [seal-ca.pem]", with_list)).await;
     sealed.accepted(sealed.sealed(sealed.payment()), "control: another is on the list").await;
     sealed.world.clock.advance(1001);
-    let response = sealed.send(sealed.sealed(sealed.payment())).await;
-    let record = sealed.world.gateway.record_of(&response);
-    assert_eq!((&record["code"], response.status().as_u16()), (&"revocation_list_expired".into(), 503), "{record}");
-    assert!(response.headers().get(header::WWW_AUTHENTICATE).is_none(), "no fault of the client");
+    sealed.unknown(sealed.sealed(sealed.payment())).await;
+    let mut forged = sealed.sealed(sealed.payment());
+    forged.headers_mut().insert("x-request-id", HeaderValue::from_static("c5fa1f2a-0000-4000-8000-000000000000"));
+    sealed.refused(forged, Code::SignatureInvalid, "that comes first").await;
     publish(&[&another, &sealed.seal]);
     sealed.world.reload(2, |yaml| yaml).await;
     sealed.refused(sealed.sealed(sealed.payment()), Code::SignatureCertificateRefused, "on a list that is over").await;
+    // One of another authority, which says nothing of this certificate.
+    let list = sealed.world.authority.revocation_list_pem(&[]);
+    sealed.world.gateway.folder().write("seal.crl", &list);
+    sealed.world.reload(3, |yaml| yaml).await;
+    sealed.unknown(sealed.sealed(sealed.payment())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -458,7 +458,8 @@ impl Authorized {
     /// The same of a request of whose signature nobody knows whether it is the first, for this reason, if the route is in shadow.
     pub fn pass_unrecorded(self, code: Code, why: &dyn fmt::Display) -> Option<Self> {
         let noted = WouldDeny::instead_of(code, why, self.shadow?)?;
-        Some(Self { would_deny: Some(self.would_deny.unwrap_or_else(|| noted.into())), signed: None, ..self })
+        let signed = self.signed.map(|signed| signed.not_remembered().into());
+        Some(Self { would_deny: Some(self.would_deny.unwrap_or_else(|| noted.into())), signed, ..self })
     }
 
     /// The same of a request whose signature is not the first for this reason, if the route is in shadow.
@@ -468,7 +469,8 @@ impl Authorized {
     pub fn pass_replayed(self, error: SignatureError) -> Result<Self, SignatureError> {
         let Some(shadow) = self.shadow else { return Err(error) };
         let noted = || Some(WouldDeny::by_policy(error.code(), &error, shadow).into());
-        Ok(Self { would_deny: self.would_deny.or_else(noted), signed: None, ..self })
+        let signed = self.signed.map(|signed| signed.not_remembered().into());
+        Ok(Self { would_deny: self.would_deny.or_else(noted), signed, ..self })
     }
 
     /// The token, unless the route is public.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::CONNECTION;
+use http::header::{CONNECTION, CONTENT_ENCODING};
 use http::{HeaderMap, HeaderName};
 
 use super::{AwaitsSignature, Judged};
@@ -144,6 +144,10 @@ impl AwaitsSignature {
                 Head::Seal { sealed, claimed, remember_for }
             }
             Form::DetachedJws(_) if is_claimed => Head::Content,
+            // RFC 9110 §8.4: who decodes the content reads another text than the one that is verified.
+            Form::JwtBody(_) if is_claimed && request.headers.contains_key(CONTENT_ENCODING) => {
+                return Err(SignedBodyError::Malformed { what: "the content", why: "it has a Content-Encoding" }.into());
+            }
             Form::JwtBody(_) if is_claimed => Head::Content,
             Form::DetachedJws(_) => return Err(SignedBodyError::Missing { what: X_JWS_SIGNATURE }.into()),
             Form::JwtBody(_) => {

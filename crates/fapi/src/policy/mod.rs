@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
 
 pub use authentication::Authentication;
 pub(crate) use authorization_details::Remaining;
@@ -291,7 +292,10 @@ impl Policy {
     /// Whether these headers declare a signed JWT, which is JSON, where the route wants that.
     fn has_signed_json(&self, headers: &HeaderMap) -> bool {
         let rules = self.signature.as_ref().and_then(|rules| rules.request.as_ref());
-        rules.is_some_and(|rules| matches!(rules.form, Form::JwtBody(_)) && rules.form.is_claimed_by(headers))
+        // RFC 9110 §8.4: who decodes the content reads another text.
+        let is_coded = headers.contains_key(CONTENT_ENCODING);
+        !is_coded
+            && rules.is_some_and(|rules| matches!(rules.form, Form::JwtBody(_)) && rules.form.is_claimed_by(headers))
     }
 
     /// Checks what remains: whether the token satisfies the policy for a request with this body.

@@ -1,11 +1,10 @@
 //! Values that requirements name, and where in a token they are.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde_json::{Map, Value};
 
-use crate::text::folded;
+use crate::text::as_read;
 
 /// A value that a claim or a member of one is compared with; exactly, and only with one of its own type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,13 +89,8 @@ impl Pointer {
 }
 
 fn alone<'v>(members: &'v Map<String, Value>, name: &str) -> Option<&'v Value> {
-    let alike = members.keys().filter(|other| before_nul(other) == before_nul(name)).count();
+    let alike = members.keys().filter(|other| as_read(other) == as_read(name)).count();
     members.get(name).filter(|_| alike == 1)
-}
-
-/// A name as those read it who ignore case, and what follows a NUL.
-fn before_nul(name: &str) -> Cow<'_, str> {
-    folded(name.split('\0').next().unwrap_or_default())
 }
 
 /// Whether both are the same text, whole number or boolean. Other values are equal to nothing.

@@ -4,15 +4,20 @@
 
 use std::fmt;
 
+use aws_lc_rs::digest::{Digest, SHA256};
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rsa::{PublicEncryptingKey, PublicKeyComponents};
+use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value, json};
 
 use super::error::SignatureError;
 use crate::jose::json::parse_object;
-use crate::jose::keys::VerifyingKey;
+use crate::jose::keys::{VerifyingKey, without_leading_zeros};
 use crate::jose::signing_keys::NamedKey;
 use crate::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
+use crate::sha256;
 use crate::signed_body::cavage::SealAlgorithm;
 use crate::signed_body::seal_certificate::SealCertificate;
 
@@ -26,6 +31,8 @@ enum Signed {
     Message { base: Box<str>, signature: Box<[u8]>, jwk: Box<str> },
     /// By a JWS, which has the content in it.
     Jws { jws: Box<str>, jwk: Box<str> },
+    /// By a JWS of which the content is too large to be kept: in its place is the SHA-256 of the signing input.
+    LargeJws { header: Box<str>, digest: [u8; 32], signature: Box<str>, jwk: Box<str> },
     /// By a seal.
     Seal { text: Box<[u8]>, signature: Box<[u8]>, algorithm: SealAlgorithm, certificate: Box<[u8]> },
 }
@@ -42,10 +49,12 @@ pub enum Part<'e> {
         /// As it is written.
         text: &'e str,
     },
+    /// The SHA-256 of what a JWS is over, its header, a dot and its content, both in base64url, where the content is not kept.
+    Digest([u8; 32]),
 }
 
-/// The most bytes of content of which evidence is kept where the content itself is what is signed.
-pub const MAX_CONTENT_BYTES: usize = 32 * 1024;
+/// The most bytes of content that are kept where the content itself is what is signed; of more, it is the hash.
+pub const MAX_CONTENT_BYTES: usize = 8 * 1024;
 
 impl Evidence {
     /// Keeps the base of a signature, the signature, and the public key in JSON.
@@ -53,32 +62,35 @@ impl Evidence {
         Self(Signed::Message { base: base.into(), signature: signature.into(), jwk: jwk.into() })
     }
 
-    /// Keeps a JWS in compact serialization and the public key in JSON; `None` of one whose content is larger than
-    /// [`MAX_CONTENT_BYTES`].
-    pub(crate) fn of_jws(jws: &str, jwk: &str) -> Option<Self> {
-        // Base64 has four letters for three bytes.
-        let limit = MAX_CONTENT_BYTES.saturating_mul(4).div_ceil(3);
-        let content = jws.split('.').nth(1).unwrap_or_default();
-        (content.len() <= limit).then(|| Self(Signed::Jws { jws: jws.into(), jwk: jwk.into() }))
+    /// Keeps a JWS in compact serialization and the public key in JSON; of one whose content is larger than
+    /// [`MAX_CONTENT_BYTES`], the hash of what is signed.
+    pub(crate) fn of_jws(jws: &str, jwk: &str) -> Self {
+        let mut parts = jws.split('.');
+        let [header, content] = [parts.next(), parts.next()].map(Option::unwrap_or_default);
+        let (input, signature) = jws.rsplit_once('.').unwrap_or_default();
+        if content.len() <= MAX_ENCODED {
+            return Self(Signed::Jws { jws: jws.into(), jwk: jwk.into() });
+        }
+        let (header, digest) = (header.into(), sha256(input.as_bytes()));
+        Self(Signed::LargeJws { header, digest, signature: signature.into(), jwk: jwk.into() })
     }
 
-    /// The same of one whose content is elsewhere: the value has nothing between its two dots.
-    pub(crate) fn of_detached_jws(value: &str, content: &[u8], jwk: &str) -> Option<Self> {
-        let (header, signature) = value.split_once("..")?;
-        if content.len() > MAX_CONTENT_BYTES {
-            return None;
-        }
-        Self::of_jws(&format!("{header}.{}.{signature}", URL_SAFE_NO_PAD.encode(content)), jwk)
+    /// The same of one whose content is elsewhere: the value has nothing between its two dots. `input` is what is signed.
+    pub(crate) fn of_detached_jws(value: &str, input: &[u8], jwk: &str) -> Option<Self> {
+        let (_, signature) = value.split_once("..")?;
+        Some(Self::of_jws(&format!("{}.{signature}", std::str::from_utf8(input).ok()?), jwk))
     }
 
     /// The same of a JWS that this key has made.
-    pub fn of_own_jws(jws: &str, key: &NamedKey) -> Option<Self> {
+    pub fn of_own_jws(jws: &str, key: &NamedKey) -> Self {
         Self::of_jws(jws, &key.jwk_text())
     }
 
     /// The same of a JWS that this key has made, and whose content is elsewhere.
     pub fn of_own_detached_jws(value: &str, content: &[u8], key: &NamedKey) -> Option<Self> {
-        Self::of_detached_jws(value, content, &key.jwk_text())
+        let (header, _) = value.split_once("..")?;
+        let input = format!("{header}.{}", URL_SAFE_NO_PAD.encode(content));
+        Self::of_detached_jws(value, input.as_bytes(), &key.jwk_text())
     }
 
     /// Keeps what a seal is over, the seal, and the certificate of the key.
@@ -88,7 +100,7 @@ impl Evidence {
     }
 
     /// It in JSON. What is signed is in `base` as text, with `signature` in base64; or in `jws`, whole. `key` is the public key as a
-    /// JWK. Of a seal, `sealed` has what is signed in base64, which need not be text, and `certificate` the DER of the certificate in
+    /// JWK. Where the content is not in `jws`, `sha256` has the hash of what is signed, in base64. Of a seal, `sealed` has what is signed in base64, which need not be text, and `certificate` the DER of the certificate in
     /// base64, with `algorithm`.
     pub fn to_json(&self) -> Value {
         let key = |jwk: &str| parse_object(jwk.as_bytes()).map(Value::Object).unwrap_or_default();
@@ -97,6 +109,9 @@ impl Evidence {
                 json!({ "base": base, "signature": STANDARD.encode(signature), "key": key(jwk) })
             }
             Signed::Jws { jws, jwk } => json!({ "jws": jws, "key": key(jwk) }),
+            Signed::LargeJws { header, digest, signature, jwk } => {
+                json!({ "jws": format!("{header}..{signature}"), "sha256": STANDARD.encode(digest), "key": key(jwk) })
+            }
             Signed::Seal { text, signature, algorithm, certificate } => json!({
                 "sealed": STANDARD.encode(text),
                 "signature": STANDARD.encode(signature),
@@ -116,6 +131,11 @@ impl Evidence {
             return Some(Self(Signed::Seal { text: bytes("sealed")?, signature, algorithm, certificate }));
         }
         let jwk = json!(json.get("key")?.as_object()?).to_string().into();
+        if json.get("sha256").is_some() {
+            let (header, signature) = text("jws")?.split_once("..")?;
+            let (header, signature, digest) = (header.into(), signature.into(), (*bytes("sha256")?).try_into().ok()?);
+            return Some(Self(Signed::LargeJws { header, digest, signature, jwk }));
+        }
         Some(Self(match text("jws") {
             Some(jws) => Signed::Jws { jws: jws.into(), jwk },
             None => Signed::Message { base: text("base")?.into(), signature: bytes("signature")?, jwk },
@@ -128,9 +148,12 @@ impl Evidence {
             Signed::Message { base, .. } => base.lines().for_each(|line| show(Part::Line(line))),
             Signed::Jws { jws, .. } => {
                 for (name, part) in ["header", "content"].into_iter().zip(jws.split('.')) {
-                    let decoded = URL_SAFE_NO_PAD.decode(part).unwrap_or_default();
-                    show(Part::Decoded { name, text: &String::from_utf8_lossy(&decoded) });
+                    show(Part::Decoded { name, text: &decoded(part) });
                 }
+            }
+            Signed::LargeJws { header, digest, .. } => {
+                show(Part::Decoded { name: "header", text: &decoded(header) });
+                show(Part::Digest(*digest));
             }
             Signed::Seal { text, .. } => String::from_utf8_lossy(text).lines().for_each(|line| show(Part::Line(line))),
         }
@@ -139,7 +162,7 @@ impl Evidence {
     /// The thumbprint of the public key, or of the certificate; `None` if there is none that can be read.
     pub fn thumbprint(&self) -> Option<String> {
         match &self.0 {
-            Signed::Message { jwk, .. } | Signed::Jws { jwk, .. } => {
+            Signed::Message { jwk, .. } | Signed::Jws { jwk, .. } | Signed::LargeJws { jwk, .. } => {
                 KeyThumbprint::of_jwk(&members(jwk)).map(|thumbprint| thumbprint.to_string())
             }
             Signed::Seal { certificate, .. } => Some(CertificateThumbprint::of_der(certificate).to_string()),
@@ -160,6 +183,10 @@ impl Evidence {
             Signed::Jws { jws, jwk } => jws.rsplit_once('.').is_some_and(|(input, signature)| {
                 key(jwk).is_some_and(|key| key.verifies(input.as_bytes(), signature))
             }),
+            Signed::LargeJws { digest, signature, jwk, .. } => {
+                let signature = URL_SAFE_NO_PAD.decode(&**signature);
+                signature.is_ok_and(|signature| verifies_digest(&members(jwk), digest, &signature))
+            }
             Signed::Seal { text, signature, algorithm, certificate } => {
                 let certificate = SealCertificate::read(certificate);
                 let verify = |certificate: SealCertificate<'_>| certificate.verify(*algorithm, text, signature);
@@ -169,6 +196,27 @@ impl Evidence {
         if holds { Ok(()) } else { Err(SignatureError::SignatureInvalid) }
     }
 }
+
+/// Whether an RSA key signed what has this SHA-256, by PS256. Such are the keys of the forms that sign content.
+fn verifies_digest(jwk: &Map<String, Value>, digest: &[u8; 32], signature: &[u8]) -> bool {
+    let number = |name| URL_SAFE_NO_PAD.decode(jwk.get(name)?.as_str()?).ok();
+    let (Some(n), Some(e)) = (number("n"), number("e")) else { return false };
+    let components = PublicKeyComponents { n: without_leading_zeros(&n), e: without_leading_zeros(&e) };
+    let key: Result<PublicEncryptingKey, _> = components.try_into();
+    let der = key.ok().and_then(|key| key.as_der().ok());
+    let digest = Digest::import_less_safe(digest, &SHA256).ok();
+    der.zip(digest).is_some_and(|(der, digest)| {
+        let key = UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, der.as_ref());
+        key.verify_digest(&digest, signature).is_ok()
+    })
+}
+
+fn decoded(part: &str) -> String {
+    String::from_utf8_lossy(&URL_SAFE_NO_PAD.decode(part).unwrap_or_default()).into_owned()
+}
+
+/// Base64 has four letters for three bytes.
+const MAX_ENCODED: usize = (MAX_CONTENT_BYTES * 4).div_ceil(3);
 
 fn members(jwk: &str) -> Map<String, Value> {
     parse_object(jwk.as_bytes()).unwrap_or_default()
@@ -238,7 +286,7 @@ mod tests {
             let input = input(content);
             format!("{input}.{}", URL_SAFE_NO_PAD.encode(key.sign(input.as_bytes()).unwrap()))
         };
-        let good = Evidence::of_own_jws(&jws(b"{\"a\":1}"), &key).unwrap();
+        let good = Evidence::of_own_jws(&jws(b"{\"a\":1}"), &key);
         assert_eq!(Evidence::from_json(&good.to_json()).unwrap().verify(), Ok(()), "control");
         let mut shown = Vec::new();
         good.show(|part| shown.push(format!("{part:?}")));
@@ -255,9 +303,24 @@ mod tests {
         assert_eq!(Evidence::of_own_detached_jws(&detached, b"1", &key).unwrap().verify(), Ok(()), "control");
         let other = Evidence::of_own_detached_jws(&detached, b"2", &key).unwrap();
         assert_eq!(other.verify(), Err(SignatureError::SignatureInvalid));
-        assert!(Evidence::of_own_jws(&jws(&[b'x'; MAX_CONTENT_BYTES]), &key).is_some(), "control");
-        assert!(Evidence::of_own_jws(&jws(&[b'x'; MAX_CONTENT_BYTES + 1]), &key).is_none());
-        assert!(Evidence::of_own_detached_jws(&detached, &[b'x'; MAX_CONTENT_BYTES + 1], &key).is_none());
+        let has_content = |bytes: usize| {
+            let evidence = Evidence::of_own_jws(&jws(&vec![b'x'; bytes]), &key);
+            assert_eq!(Evidence::from_json(&evidence.to_json()).unwrap().verify(), Ok(()), "{bytes}");
+            evidence.to_json().get("sha256").is_none()
+        };
+        assert!(has_content(MAX_CONTENT_BYTES), "control");
+        assert!(!has_content(MAX_CONTENT_BYTES + 1));
+        let large = Evidence::of_own_jws(&jws(&[b'x'; MAX_CONTENT_BYTES + 1]), &key).to_json();
+        for (member, other) in [
+            ("sha256", json!(STANDARD.encode([1; 32]))),
+            ("jws", json!(detached)),
+            ("key", good.to_json()["key"].clone()),
+        ] {
+            let mut json = large.clone();
+            json[member] = other;
+            let expected = if member == "key" { Ok(()) } else { Err(SignatureError::SignatureInvalid) };
+            assert_eq!(Evidence::from_json(&json).unwrap().verify(), expected, "{member}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::rules::{Replay, RequestRules};
 use super::signed_request::{SignatureUse, SignedRequest, Verified};
 use crate::UnixTime;
 use crate::dpop::ProofId;
+use crate::jose::jwe::JweError;
 use crate::jose::keys::KeySet;
 use crate::path_validation::Name;
 use crate::peer::ClientCertificate;
@@ -48,7 +49,11 @@ pub struct Signed<'s> {
 
 /// Content that can be verified: as it was received, or what was in it where the route requires that it is encrypted.
 #[must_use]
-pub struct Opened<'c>(Cow<'c, [u8]>);
+pub struct Opened<'c> {
+    content: Cow<'c, [u8]>,
+    /// Whether it was encrypted.
+    is_decrypted: bool,
+}
 
 impl<'c> Opened<'c> {
     /// Decrypts the content, if these rules have keys for that.
@@ -58,9 +63,12 @@ impl<'c> Opened<'c> {
     pub(crate) fn of(rules: &RequestRules, content: &'c [u8]) -> Result<Self, SignatureError> {
         match &rules.form {
             Form::JwtBody(JwtBodyRules { decryption_keys: Some(keys), .. }) => {
-                Ok(Self(jwt_body::decrypt(content, keys)?.into_bytes().into()))
+                let content = jwt_body::decrypt(content, keys)?.into_bytes().into();
+                Ok(Self { content, is_decrypted: true })
             }
-            Form::Http(_) | Form::DetachedJws(_) | Form::JwtBody(_) | Form::Seal(_) => Ok(Self(content.into())),
+            Form::Http(_) | Form::DetachedJws(_) | Form::JwtBody(_) | Form::Seal(_) => {
+                Ok(Self { content: content.into(), is_decrypted: false })
+            }
         }
     }
 }
@@ -68,7 +76,7 @@ impl<'c> Opened<'c> {
 /// Says how long it is.
 impl fmt::Debug for Opened<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Opened({} bytes)", self.0.len())
+        write!(f, "Opened({} bytes)", self.content.len())
     }
 }
 
@@ -132,7 +140,7 @@ fn verify_detached(
         clock_skew: rules.clock_skew,
         ..detached::Rules::new(issuer, &form.trust_anchors)
     };
-    let verified = detached::verify(signed.headers, &signed.content.0, &required, keys, now)?;
+    let verified = detached::verify(signed.headers, &signed.content.content, &required, keys, now)?;
     let created = verified.issued_at();
     let remember = rules.replay.remembers(signed.method).then(|| {
         let id = ProofId::of_signed_body("x-jws-signature", expected.client_id, verified.value());
@@ -149,6 +157,9 @@ fn verify_jwt(
     keys: &KeySet,
     now: UnixTime,
 ) -> Result<SignedContent, SignatureError> {
+    if form.decryption_keys.is_some() && !signed.content.is_decrypted {
+        return Err(SignedBodyError::NotDecrypted(JweError::NotEncrypted).into());
+    }
     let endpoint = [Box::from(expected.endpoint), Box::from(expected.origin)];
     let required = match form.ecosystem {
         Ecosystem::Brazil => {
@@ -159,7 +170,7 @@ fn verify_jwt(
         Ecosystem::Gulf => jwt_body::Rules::gulf(expected.client_id, &endpoint),
     };
     let verified =
-        jwt_body::verify(&signed.content.0, &jwt_body::Rules { window: rules.max_age, ..required }, keys, now)?;
+        jwt_body::verify(&signed.content.content, &jwt_body::Rules { window: rules.max_age, ..required }, keys, now)?;
     let created = verified.issued_at();
     let good_until = created.plus(rules.max_age);
     // BR-12: "jti unique for clientId in 24 h". Elsewhere until `exp`, which its maker chooses, and so not for longer.

@@ -42,12 +42,12 @@ impl SignedRequest {
         &self.signature
     }
 
-    /// What shows later that the client has signed it; `None` of content that is larger than what is kept.
+    /// What shows later that the client has signed it; `None` of a form of which nothing is kept.
     pub fn evidence(&self) -> Option<&Evidence> {
         match &self.signature {
             Verified::Http(signature) => Some(signature.evidence()),
             Verified::DetachedJws(signature) => signature.evidence(),
-            Verified::JwtBody(body) => body.evidence(),
+            Verified::JwtBody(body) => Some(body.evidence()),
             Verified::Seal(seal) => Some(seal.evidence()),
         }
     }
@@ -55,7 +55,7 @@ impl SignedRequest {
     /// What is signed where the content is a JWT, as its signer wrote it: JSON. `None` in every other form, where it is the content.
     pub fn payload(&self) -> Option<&str> {
         match &self.signature {
-            Verified::JwtBody(body) => Some(body.payload_text()),
+            Verified::JwtBody(body) => Some(body.payload()),
             Verified::Http(_) | Verified::DetachedJws(_) | Verified::Seal(_) => None,
         }
     }
@@ -68,6 +68,12 @@ impl SignedRequest {
     /// What of it has to be remembered, if anything.
     pub const fn to_remember(&self) -> Option<SignatureUse> {
         self.remember
+    }
+
+    /// The same of one of which nobody knows whether it is the first, and which passes all the same.
+    pub(crate) const fn not_remembered(mut self) -> Self {
+        self.remember = None;
+        self
     }
 
     /// Notes that it is the first with its signature.

@@ -81,10 +81,10 @@ pub fn verify(
     certificate.check_named_by(signature.key_id)?;
     certificate.check_for_seals()?;
     let organization = certificate.check_organization(client)?;
+    certificate.verify(signature.algorithm, &signing_string, &signature.signature)?;
     let path_rules = path_validation::Rules { now, client_auth: false };
     path_validation::validate(&der, rules.intermediates, rules.anchors, path_rules, rules.verification)
         .map_err(SignedBodyError::CertificateUntrusted)?;
-    certificate.verify(signature.algorithm, &signing_string, &signature.signature)?;
     Ok(SealedFields {
         seal: VerifiedSeal {
             key_id: signature.key_id.into(),

@@ -115,7 +115,7 @@ pub fn verify(
                 issued_at,
                 value: value.into(),
                 evidence: match rules.form {
-                    Form::Encoded => Evidence::of_detached_jws(value, body, jwk),
+                    Form::Encoded => Evidence::of_detached_jws(value, &input, jwk),
                     Form::Unencoded => None,
                 },
             });
@@ -310,7 +310,7 @@ impl VerifiedDetachedSignature {
         self.issued_at
     }
 
-    /// What shows it later; `None` of a body that is larger than what is kept, or of one that is not encoded.
+    /// What shows it later; `None` of a body that is not encoded.
     pub const fn evidence(&self) -> Option<&Evidence> {
         self.evidence.as_ref()
     }

@@ -249,7 +249,7 @@ impl SignedBodyError {
             Self::DigestMissing | Self::DigestUnsupported => Code::DigestMissing,
             Self::DigestMismatch { .. } => Code::DigestMismatch,
             // No fault of the client.
-            Self::CertificateUntrusted(Fault::ExpiredList) => Code::RevocationListExpired,
+            Self::CertificateUntrusted(Fault::ExpiredList | Fault::UnknownStatus) => Code::RevocationStatusUnknown,
             Self::CertificateUntrusted(_) | Self::CertificateNotForSeals { .. } | Self::OrganizationMismatch { .. } => {
                 Code::SignatureCertificateRefused
             }

@@ -3,6 +3,7 @@
 //!
 //! The claims of the JWT say by whom and for whom it is; what would have been the body is beside them, or one of them.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use base64::Engine;
@@ -19,8 +20,9 @@ use crate::jose::jwe::{self, Decrypted, DecryptionKeys, JweError};
 use crate::jose::jws::{Jws, JwsError};
 use crate::jose::keys::{Algorithm, KeySet};
 use crate::jose::signing_keys::NamedKey;
+use crate::sha256;
 use crate::signature::evidence::Evidence;
-use crate::text::{Names, printable, shown_value};
+use crate::text::{Names, as_read, printable, shown_value};
 
 /// The largest body that is read, in bytes.
 pub const MAX_BYTES: usize = 2 * 1024 * 1024;
@@ -140,14 +142,15 @@ pub fn verify(body: &[u8], rules: &Rules<'_>, keys: &KeySet, now: UnixTime) -> R
     // The last one that is tried is the one that verifies.
     let candidates = candidates.inspect(|(_, jwk)| made_by = jwk).map(|(key, _)| key);
     let claims = jws.verify_with_one_of(candidates).map_err(|failure| SignedBodyError::of_key(failure, &key_id))?;
+    check_names(&claims)?;
     check_issuer(&claims, rules)?;
     check_audience(&claims, rules)?;
     let jti = jti(&claims, rules.jti)?.into();
     let (issued_at, expires) = check_times(&claims, rules, now)?;
-    let (payload, payload_text) = payload(claims, text, rules.payload)?;
-    let issuer = rules.issuer.into();
+    let payload = payload(&claims, text, rules.payload)?;
+    let (issuer, hash) = (rules.issuer.into(), sha256(text.as_bytes()));
     let evidence = Evidence::of_jws(text, made_by);
-    Ok(VerifiedBody { issuer, jti, issued_at, expires, key_id, payload, payload_text, jwt: text.into(), evidence })
+    Ok(VerifiedBody { issuer, jti, issued_at, expires, key_id, payload, hash, evidence })
 }
 
 /// BR-11, BR-13: the type, no key that the sender brings along, and one of the algorithms.
@@ -174,6 +177,15 @@ fn key_id(jws: &Jws<'_>) -> Result<Box<str>, SignedBodyError> {
         Ok(None) => Err(SignedBodyError::MemberMissing { member: "kid" }),
         Ok(Some(_)) | Err(_) => Err(SignedBodyError::MemberRefused { member: "kid", expected: "a text" }),
     }
+}
+
+/// Readers that ignore case take one of two claims, and nobody knows which: the payload that was judged, or another.
+fn check_names(claims: &Map<String, Value>) -> Result<(), SignedBodyError> {
+    let mut names = HashSet::new();
+    if claims.keys().all(|name| names.insert(as_read(name))) {
+        return Ok(());
+    }
+    Err(SignedBodyError::Malformed { what: "the body", why: "it has two claims with names that differ in case alone" })
 }
 
 fn check_issuer(claims: &Map<String, Value>, rules: &Rules<'_>) -> Result<(), SignedBodyError> {
@@ -257,20 +269,22 @@ fn text<'c>(claims: &'c Map<String, Value>, claim: &'static str) -> Result<&'c s
     value.as_str().ok_or(SignedBodyError::ClaimMalformed { claim, expected: "a text" })
 }
 
-/// The payload, and how it is written in the JWT.
-fn payload(mut claims: Map<String, Value>, jwt: &str, payload: Payload) -> Result<(Value, Box<str>), SignedBodyError> {
+/// The payload as it is written in the JWT.
+fn payload(claims: &Map<String, Value>, jwt: &str, payload: Payload) -> Result<Box<str>, SignedBodyError> {
     // The part was read before, so that neither fails.
     let part = || SignedBodyError::NotSignedJwt(JwsError::Malformed { part: "payload" });
     let bytes = jwt.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).ok_or_else(part)?;
     match payload {
         Payload::Claims => {
             let text = String::from_utf8(bytes).map_err(|_| part())?;
-            Ok((Value::Object(claims), text.into()))
+            Ok(text.into())
         }
         Payload::Claim(claim) => {
-            let value = claims.remove(claim).ok_or(SignedBodyError::ClaimMissing { claim })?;
+            if !claims.contains_key(claim) {
+                return Err(SignedBodyError::ClaimMissing { claim });
+            }
             let text = member_of(&bytes, claim).map_err(|_| part())?;
-            Ok((value, text.into()))
+            Ok(text.into())
         }
     }
 }
@@ -285,10 +299,9 @@ pub struct VerifiedBody {
     issued_at: UnixTime,
     expires: Option<UnixTime>,
     key_id: Box<str>,
-    payload: Value,
-    payload_text: Box<str>,
-    jwt: Box<str>,
-    evidence: Option<Evidence>,
+    payload: Box<str>,
+    hash: [u8; 32],
+    evidence: Evidence,
 }
 
 impl VerifiedBody {
@@ -317,34 +330,19 @@ impl VerifiedBody {
         &self.key_id
     }
 
-    /// What would have been the body without a signature.
-    pub const fn payload(&self) -> &Value {
+    /// What would have been the body without a signature, as its signer wrote it, with its white space and its numbers: JSON.
+    pub fn payload(&self) -> &str {
         &self.payload
     }
 
-    /// The same as the signer wrote it, with its white space and its numbers.
-    pub fn payload_text(&self) -> &str {
-        &self.payload_text
+    /// What shows it later.
+    pub const fn evidence(&self) -> &Evidence {
+        &self.evidence
     }
 
-    /// What shows it later; `None` of a body that is larger than what is kept.
-    pub const fn evidence(&self) -> Option<&Evidence> {
-        self.evidence.as_ref()
-    }
-
-    /// The whole JWT as received, with which anybody can verify the signature again.
-    pub fn jwt(&self) -> &str {
-        &self.jwt
-    }
-
-    /// What is signed: the header and the claims, each in base64url (RFC 7515 §5.1 (8)).
-    pub fn signing_input(&self) -> &str {
-        self.jwt.rsplit_once('.').unwrap_or_default().0
-    }
-
-    /// The signature in base64url.
-    pub fn signature(&self) -> &str {
-        self.jwt.rsplit_once('.').unwrap_or_default().1
+    /// The SHA-256 of the whole JWT.
+    pub const fn hash(&self) -> &[u8; 32] {
+        &self.hash
     }
 }
 

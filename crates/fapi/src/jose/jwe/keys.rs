@@ -183,17 +183,27 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=4096;
 /// The private keys of a recipient, of which senders use one: more than one while they change over to the next. Two sets are
 /// equal if they have the same keys under the same names.
 #[derive(Clone)]
-pub struct DecryptionKeys(Arc<[DecryptionKey]>);
+pub struct DecryptionKeys {
+    keys: Arc<[DecryptionKey]>,
+    /// Whether the `kid` has to name one, if there are several.
+    by_name: bool,
+}
 
 impl DecryptionKeys {
     /// These keys. Does not check that each is another key with another `kid`.
     pub fn new(keys: Vec<DecryptionKey>) -> Self {
-        Self(keys.into())
+        Self { keys: keys.into(), by_name: false }
+    }
+
+    /// The same for what anybody may send: one of several counts if the `kid` names it, so that nothing costs more than one
+    /// decryption.
+    pub fn by_name(keys: Vec<DecryptionKey>) -> Self {
+        Self { by_name: keys.len() > 1, ..Self::new(keys) }
     }
 
     /// The first of them.
     pub fn first(&self) -> Option<&DecryptionKey> {
-        self.0.first()
+        self.keys.first()
     }
 
     /// The keys that a JWE with this `kid` may be for, the likely ones first.
@@ -201,16 +211,17 @@ impl DecryptionKeys {
     /// Without a `kid`, these are all; with one, those that have it, and after them those that have none, which are known to
     /// senders by names of the senders' own. A key that has another `kid` is never a candidate.
     pub(super) fn candidates(&self, key_id: Option<&str>) -> impl Iterator<Item = &DecryptionKey> {
-        let named = move |key: &&DecryptionKey| key_id.is_none() || key.key_id() == key_id;
-        let unnamed = move |key: &&DecryptionKey| key_id.is_some() && key.key_id().is_none();
-        self.0.iter().filter(named).chain(self.0.iter().filter(unnamed))
+        let by_name = self.by_name;
+        let named = move |key: &&DecryptionKey| (key_id.is_none() && !by_name) || key.key_id() == key_id;
+        let unnamed = move |key: &&DecryptionKey| key_id.is_some() && !by_name && key.key_id().is_none();
+        self.keys.iter().filter(named).chain(self.keys.iter().filter(unnamed))
     }
 }
 
 impl PartialEq for DecryptionKeys {
     fn eq(&self, other: &Self) -> bool {
         let identity = |key: &DecryptionKey| (key.thumbprint, key.key_id.clone());
-        self.0.iter().map(identity).eq(other.0.iter().map(identity))
+        self.by_name == other.by_name && self.keys.iter().map(identity).eq(other.keys.iter().map(identity))
     }
 }
 
@@ -218,7 +229,7 @@ impl Eq for DecryptionKeys {}
 
 impl fmt::Debug for DecryptionKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter()).finish()
+        f.debug_list().entries(self.keys.iter()).finish()
     }
 }
 

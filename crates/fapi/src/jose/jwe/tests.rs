@@ -348,6 +348,22 @@ fn private_keys_are_rsa_from_2048_to_4096_bits_or_p256() {
 }
 
 #[test]
+fn of_several_keys_for_anybody_the_named_one_alone_is_tried() {
+    let named = |name: &str| DecryptionKey::generate(Some(name)).unwrap();
+    let (first, second) = (named("a"), named("b"));
+    let mut without = second.public_jwk();
+    without.remove("kid");
+    let nameless = encrypt(b"plaintext", &EncryptionKey::from_jwk(&without).unwrap(), None).unwrap();
+    let by_name = encrypt(b"plaintext", &public(&second), None).unwrap();
+    let keys = DecryptionKeys::by_name(vec![first, second]);
+    assert_eq!(opened(&by_name, &keys), ok(), "control");
+    assert_eq!(opened(&nameless, &keys), Err(JweError::KeyUnknown { key_id: None, algorithm: "ECDH-ES" }));
+    let alone = DecryptionKey::generate(None).unwrap();
+    let text = encrypt(b"plaintext", &public(&alone), None).unwrap();
+    assert_eq!(opened(&text, &DecryptionKeys::by_name(vec![alone])), ok(), "one needs no name");
+}
+
+#[test]
 fn a_key_that_is_made_decrypts_what_is_encrypted_for_its_public_part() {
     let key = DecryptionKey::generate(Some("new")).unwrap();
     let text = encrypt(b"plaintext", &public(&key), None).unwrap();
