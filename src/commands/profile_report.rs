@@ -71,6 +71,10 @@ impl<'o> Report<'o> {
             let (name, version, rules) = (profile.as_str(), profile.version(), profile.rules());
             hold(&mut found, Part { profile: name, version, rules, of: Waivable::Route, names: vec![route] });
         }
+        for (route, ecosystem) in &self.outline.ecosystems {
+            let (name, version, rules) = (ecosystem.as_str(), ecosystem.version(), ecosystem.rules());
+            hold(&mut found, Part { profile: name, version, rules, of: Waivable::Route, names: vec![route] });
+        }
         for (server, profile) in &self.outline.server_profiles {
             let (name, version, rules) = (profile.as_str(), profile.version(), profile.rules());
             let of = Waivable::AuthorizationServer;

@@ -38,6 +38,7 @@ use fapi::UnixTime;
 use fapi::authorization_server::ServerProfile;
 use fapi::cors::Cors;
 use fapi::dpop::Freshness;
+use fapi::ecosystem::Ecosystem;
 use fapi::error_format::ErrorFormat;
 use fapi::headers::StripList;
 use fapi::jose::signing_keys::SigningKeys;
@@ -80,6 +81,8 @@ pub struct Config {
     pub profile: Profile,
     /// The profile of each route that needs a token, by its name.
     pub route_profiles: Vec<(String, Profile)>,
+    /// The ecosystem of each route that needs a token and is in one, by its name.
+    pub route_ecosystems: Vec<(String, Ecosystem)>,
     /// The rules of the profile that are suspended for a while.
     pub waivers: Vec<Waiver>,
     /// Where clients connect; at least one.
@@ -156,6 +159,8 @@ pub struct Outline {
     pub effective: String,
     /// The profile of each route that needs a token, by its name; first, without a name, that of all routes.
     pub profiles: Vec<(String, Profile)>,
+    /// The ecosystem of each route that needs a token and is in one, by its name.
+    pub ecosystems: Vec<(String, Ecosystem)>,
     /// The profile of each authorization server behind the gateway, by its name.
     pub server_profiles: Vec<(String, ServerProfile)>,
     /// The rules of the profile that are suspended for a while.
@@ -268,6 +273,7 @@ impl Config {
             summary: self.summary.clone(),
             effective: self.effective.clone(),
             profiles: all.chain(self.route_profiles.iter().cloned()).collect(),
+            ecosystems: self.route_ecosystems.clone(),
             server_profiles: servers.map(|server| (server.name.to_string(), server.rules.profile)).collect(),
             waivers: self.waivers.clone(),
             shadows: self.shadowed(),

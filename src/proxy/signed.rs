@@ -16,7 +16,7 @@ use fapi::signature::create::{SignatureFields, Unsigned};
 use fapi::signature::digest::{CONTENT_DIGEST, DigestAlgorithm, content_digest};
 use fapi::signature::error::SignatureError;
 use fapi::signature::evidence::Evidence;
-use fapi::signature::form::{Ecosystem, is_jwt};
+use fapi::signature::form::{JwtForm, is_jwt};
 use fapi::signature::input::{SIGNATURE, SIGNATURE_INPUT, SignatureParameters};
 use fapi::signature::message::{Message, ResponseView};
 use fapi::signature::profile::{Content, Profile};
@@ -127,8 +127,8 @@ impl Proxy {
             Some(ResponseForm::DetachedJws { issuer, trust_anchor }) => {
                 self.sign_detached(session, context, (issuer, trust_anchor), head, body).await
             }
-            Some(ResponseForm::JwtBody { ecosystem, issuer, keys }) => {
-                self.sign_jwt(session, context, (*ecosystem, issuer, *keys), head, body).await
+            Some(ResponseForm::JwtBody { jwt_form, issuer, keys }) => {
+                self.sign_jwt(session, context, (*jwt_form, issuer, *keys), head, body).await
             }
         };
         let outcome = match &signed {
@@ -229,7 +229,7 @@ impl Proxy {
         &self,
         session: &Session,
         context: &Context,
-        (ecosystem, issuer, set): (Ecosystem, &Arc<str>, Option<usize>),
+        (jwt_form, issuer, set): (JwtForm, &Arc<str>, Option<usize>),
         head: &mut ResponseHeader,
         body: &Bytes,
     ) -> Result<Option<SignedContent>, SignatureError> {
@@ -247,26 +247,26 @@ impl Proxy {
         let client_id =
             context.exchange.seen.token.as_deref().and_then(|token| token.claims_for_audit().text("client_id"));
         let client_id = client_id.ok_or(SignatureError::NotSigned)?;
-        let audience: Box<str> = match (ecosystem, set) {
-            (Ecosystem::Gulf, _) => client_id.into(),
-            (Ecosystem::Brazil, Some(set)) => {
+        let audience: Box<str> = match (jwt_form, set) {
+            (JwtForm::Gulf, _) => client_id.into(),
+            (JwtForm::Brazil, Some(set)) => {
                 let name = context.generation.gateway.client_keys.name_of(set, client_id);
                 let organization = name.and_then(|name| name.org_id.clone());
                 organization.ok_or(SignedBodyError::NotWritable { what: "an answer to a client without an org_id" })?
             }
-            (Ecosystem::Brazil, None) => return Err(SignatureError::NotSigned),
+            (JwtForm::Brazil, None) => return Err(SignatureError::NotSigned),
         };
         let (issuer, issued_at) = (issuer.clone(), UnixTime(self.clock.now().as_secs()));
-        let valid = (ecosystem == Ecosystem::Gulf)
+        let valid = (jwt_form == JwtForm::Gulf)
             .then(|| ValidBetween { not_before: issued_at, expires: issued_at.plus(RESPONSE_LIFETIME) });
         let jti = Uuid::new_v4().to_string();
         let content = body.clone();
         let jwt = with_key(keys, move |key| {
             let (issuer, audience, jti) = (&*issuer, &*audience, &*jti);
             let claims = jwt_body::Claims { issuer, audience, jti, issued_at, valid };
-            let content = match ecosystem {
-                Ecosystem::Brazil => jwt_body::Content::brazil(&content)?,
-                Ecosystem::Gulf => jwt_body::Content::gulf(&content)?,
+            let content = match jwt_form {
+                JwtForm::Brazil => jwt_body::Content::brazil(&content)?,
+                JwtForm::Gulf => jwt_body::Content::gulf(&content)?,
             };
             let jwt = jwt_body::sign_content(&claims, content, key)?;
             let evidence = Evidence::of_own_jws(&jwt, key);

@@ -8,6 +8,7 @@ mod authorization_server;
 mod compared_bodies;
 mod cors;
 mod dpop;
+mod ecosystems;
 mod errors;
 mod forwarding;
 mod introspection;

@@ -287,6 +287,12 @@ codes! {
     AuthDateMalformed = "auth_date_malformed", BAD_REQUEST, None;
     /// With `profile: fapi1-advanced`, `x-fapi-customer-ip-address` is not one IPv4 or IPv6 address (FAPI 1.0 Baseline §6.2.2).
     CustomerIpAddressMalformed = "customer_ip_address_malformed", BAD_REQUEST, None;
+    /// A header field is missing that the ecosystem of the route requires.
+    HeaderMissing = "header_missing", BAD_REQUEST, None;
+    /// A header field is not once there in the form that the ecosystem of the route requires.
+    HeaderInvalid = "header_invalid", BAD_REQUEST, None;
+    /// The version that the request names is no positive number.
+    VersionInvalid = "version_invalid", BAD_REQUEST, None;
     /// The token's scope does not cover the route (RFC 6750 §3.1).
     ScopeInsufficient = "scope_insufficient", FORBIDDEN, Some(InsufficientScope);
     /// The route is not for this client (`require.clients`).

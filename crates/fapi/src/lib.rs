@@ -77,6 +77,7 @@ pub mod code;
 pub mod cors;
 pub mod credentials;
 pub mod dpop;
+pub mod ecosystem;
 pub mod error_format;
 pub mod field_names;
 pub mod headers;

@@ -416,14 +416,20 @@ impl Rejection {
         let format = format.unwrap_or(&ErrorFormat::Json);
         let told = Told { status, code, error, description, interaction: interaction.as_str(), time: context.time };
         let for_browsers = self.seen.route.as_ref().is_some_and(|route| route.is_for_browsers());
-        let (media_type, body) = match context.request.filter(|_| for_browsers) {
+        let content = match context.request.filter(|_| for_browsers) {
             Some(request) => format.shown(&told, request),
-            None => (format.media_type(), format.body(&told)),
+            None => format.body(&told),
         };
+        let (media_type, body) = content.map_or_else(Default::default, |(media_type, body)| (Some(media_type), body));
         let mut response = http::Response::new(body);
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, media_type);
+        if let Some(media_type) = media_type {
+            headers.insert(header::CONTENT_TYPE, media_type);
+        }
+        if let (ErrorFormat::Ecosystem(ecosystem), Some(request)) = (format, context.request) {
+            ecosystem.repeat(request, headers);
+        }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(INTERACTION_ID, interaction.header_value());
@@ -544,7 +550,7 @@ pub fn error_names() -> BTreeSet<&'static str> {
 }
 
 /// The error and its description in the body.
-fn error_of(code: Code) -> (&'static str, &'static str) {
+pub(crate) fn error_of(code: Code) -> (&'static str, &'static str) {
     code.oauth_error().map_or_else(|| plain_error(code), |error| (error.as_str(), error.description()))
 }
 

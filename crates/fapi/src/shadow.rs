@@ -266,6 +266,9 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::CredentialsRepeated
         | Code::CredentialsMalformed
         | Code::AuthDateMalformed
+        | Code::HeaderMissing
+        | Code::HeaderInvalid
+        | Code::VersionInvalid
         | Code::CustomerIpAddressMalformed
         | Code::RateLimited => false,
         // What goes to an authorization server, and what comes from it.

@@ -167,6 +167,7 @@ impl Step {
     const fn of_policy(error: &PolicyError) -> Self {
         match error {
             PolicyError::AuthDateMalformed
+            | PolicyError::Header(_)
             | PolicyError::CustomerIpAddressMalformed
             | PolicyError::ScopeInsufficient { .. } => Self::Scope,
             PolicyError::ClientRefused { .. }

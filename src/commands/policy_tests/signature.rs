@@ -11,7 +11,7 @@ use fapi::route::{Origin, Routes};
 use fapi::signature::component::Component;
 use fapi::signature::create::sign;
 use fapi::signature::digest::{CONTENT_DIGEST, DigestAlgorithm, content_digest};
-use fapi::signature::form::{Ecosystem, Form};
+use fapi::signature::form::{Form, JwtForm};
 use fapi::signature::input::{SIGNATURE, SIGNATURE_INPUT, SignatureParameters};
 use fapi::signature::message::Message;
 use fapi::signature::profile::Content;
@@ -103,7 +103,7 @@ impl RequestSigner {
             Form::JwtBody(form) => {
                 let key = self.rsa.as_ref().ok_or_else(|| Unable.to_string())?;
                 let mut call = plain();
-                let jwt = jwt(form.ecosystem, request, origin, body, client_id, key, now)?;
+                let jwt = jwt(form.jwt_form, request, origin, body, client_id, key, now)?;
                 let jwt = match &form.decryption_keys {
                     Some(keys) => encrypted(&jwt, keys).map_err(|error| error.to_string())?,
                     None => jwt,
@@ -154,7 +154,7 @@ impl RequestSigner {
 
 /// A body as its ecosystem has it: what has the claim already is signed as it is, and everything else becomes it.
 fn jwt(
-    ecosystem: Ecosystem,
+    jwt_form: JwtForm,
     request: &Parts,
     origin: &Origin,
     body: &[u8],
@@ -165,9 +165,9 @@ fn jwt(
     let value: Value =
         serde_json::from_slice(body).map_err(|_| "a body that is not JSON cannot be signed".to_owned())?;
     let text = std::str::from_utf8(body).map_err(|error| error.to_string())?.trim();
-    let (issuer, claim, valid) = match ecosystem {
-        Ecosystem::Brazil => (ORGANIZATION, "data", None),
-        Ecosystem::Gulf => (client_id, "message", Some(ValidBetween { not_before: now, expires: now.plus(60) })),
+    let (issuer, claim, valid) = match jwt_form {
+        JwtForm::Brazil => (ORGANIZATION, "data", None),
+        JwtForm::Gulf => (client_id, "message", Some(ValidBetween { not_before: now, expires: now.plus(60) })),
     };
     let content = if value.get(claim).is_some() {
         jwt_body::Content::Members(text)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fapi::code::Code;
+use fapi::ecosystem::Ecosystem;
 use fapi::error_format::{ErrorFormat, ErrorNames, ErrorTemplate, TemplateError, Variable};
 use fapi::rejection::error_names;
 use fapi::text::is_json;
@@ -14,11 +15,20 @@ use crate::config::error::{KeyPath, quoted};
 use crate::config::file::{self, File};
 
 /// The forms that `errors` may name: those that are always there, and the templates.
-pub(super) struct ErrorFormats(BTreeMap<String, Option<ErrorFormat>>);
+pub(super) struct ErrorFormats {
+    by_name: BTreeMap<String, Option<ErrorFormat>>,
+    /// The name of the one that is chosen for all, if one is.
+    chosen: Option<String>,
+}
 
 impl ErrorFormats {
-    /// The name of the form where none is chosen.
-    pub(super) const USUAL: &str = "json";
+    const USUAL: &str = "json";
+
+    /// The name of the form of those that say none, in an ecosystem or outside.
+    pub(super) fn usual(&self, ecosystem: Option<Ecosystem>) -> String {
+        let usual = ecosystem.map_or(Self::USUAL, Ecosystem::as_str);
+        self.chosen.as_deref().unwrap_or(usual).to_owned()
+    }
 }
 
 /// The name of the form, as `errors` has it.
@@ -27,15 +37,17 @@ pub(super) fn format_name(format: &ErrorFormat) -> &str {
         ErrorFormat::Json => ErrorFormats::USUAL,
         ErrorFormat::Problem => "problem",
         ErrorFormat::Template(template) => template.name(),
+        ErrorFormat::Ecosystem(ecosystem) => ecosystem.as_str(),
     }
 }
 
 impl Build<'_> {
     /// Builds the templates.
     pub(super) fn error_formats(&mut self, file: &mut File) -> ErrorFormats {
-        let built_in = [ErrorFormat::Json, ErrorFormat::Problem];
+        let of_ecosystems = Ecosystem::ALL.iter().map(|ecosystem| ErrorFormat::Ecosystem(*ecosystem));
+        let built_in = [ErrorFormat::Json, ErrorFormat::Problem].into_iter().chain(of_ecosystems);
         let mut formats: BTreeMap<_, _> =
-            built_in.into_iter().map(|format| (format_name(&format).to_owned(), Some(format))).collect();
+            built_in.map(|format| (format_name(&format).to_owned(), Some(format))).collect();
         let routes = file.routes.iter().flatten().map(|route| &route.errors);
         let used: Vec<&str> = routes.chain([&file.errors]).filter_map(|name| name.as_deref()).collect();
         for (name, entry) in file.error_templates.iter_mut().flatten() {
@@ -51,15 +63,15 @@ impl Build<'_> {
             let template = self.error_template(&at, name, entry);
             formats.insert(name.clone(), template.map(|template| ErrorFormat::Template(Arc::new(template))));
         }
-        ErrorFormats(formats)
+        ErrorFormats { by_name: formats, chosen: file.errors.clone() }
     }
 
     /// Finds the form with this name; one that could not be built is a problem of its own.
     pub(super) fn error_format(&mut self, at: &KeyPath, name: &str, formats: &ErrorFormats) -> Option<ErrorFormat> {
-        if let Some(format) = formats.0.get(name) {
+        if let Some(format) = formats.by_name.get(name) {
             return format.clone();
         }
-        self.unknown(at, "form of errors is named", name, formats.0.keys().map(String::as_str), false);
+        self.unknown(at, "form of errors is named", name, formats.by_name.keys().map(String::as_str), false);
         None
     }
 

@@ -49,14 +49,13 @@ use fapi::signature::form::SealAuthorities;
 use rustls::pki_types::CertificateDer;
 use serde_yaml::Value;
 
-use self::errors::ErrorFormats;
-use self::profile::route_profiles;
+use self::profile::{route_ecosystems, route_profiles};
 use self::routes::Names;
 use self::signing::Signing;
 pub(super) use self::unreadable::unreadable;
 use super::environment::{Environment, escaped};
 use super::error::{ConfigError, ConfigErrors, KeyPath, nearest, quoted};
-use super::file::File;
+use super::file::{self, File};
 use super::report::Report;
 use super::scalar::{self, FilePath};
 use super::waivers::Waiver;
@@ -119,7 +118,8 @@ pub(super) fn compile(
     let upstreams = build.upstreams(&mut file);
     let names = Names::of(&file);
     let formats = build.error_formats(&mut file);
-    let errors = file.errors.get_or_insert_with(|| ErrorFormats::USUAL.to_owned());
+    let ecosystem = file.profile.and_then(file::Profiles::ecosystem);
+    let errors = file.errors.get_or_insert_with(|| formats.usual(ecosystem));
     let errors = build.error_format(&KeyPath::of("errors"), errors, &formats);
     let rate_limits = build.rate_limits(&mut file, listeners.as_deref());
     build.signing = build.signing(&mut file, profile);
@@ -155,6 +155,7 @@ pub(super) fn compile(
             watch: Some(watch).filter(|watch| !watch.is_zero()),
             profile,
             route_profiles: route_profiles(&file, profile),
+            route_ecosystems: route_ecosystems(&file),
             waivers: build.waivers,
             listeners: listeners::by_address(listeners),
             admin,

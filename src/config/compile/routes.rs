@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fapi::credentials::Scheme;
+use fapi::ecosystem::Ecosystem;
 use fapi::error_format::ErrorFormat;
 use fapi::headers::StripList;
 use fapi::policy::{InvalidPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
@@ -91,8 +92,8 @@ pub(super) struct IssuerName {
 #[derive(Clone, Copy)]
 struct Unsaid<'u> {
     profile: Option<Profile>,
+    ecosystem: Option<Ecosystem>,
     nonce: file::NonceMode,
-    errors: &'u str,
     formats: &'u ErrorFormats,
     client_keys: &'u BTreeMap<String, file::ClientKeys>,
 }
@@ -108,10 +109,10 @@ impl Build<'_> {
     ) -> Option<(Routes, StripList)> {
         let at = KeyPath::of("routes");
         let nonce = file.dpop.as_ref().and_then(|dpop| dpop.nonce).unwrap_or_default();
-        let errors = file.errors.as_deref().unwrap_or(ErrorFormats::USUAL);
+        let ecosystem = file.profile.and_then(file::Profiles::ecosystem);
         let none = BTreeMap::new();
         let client_keys = file.client_keys.as_ref().unwrap_or(&none);
-        let unsaid = Unsaid { profile, nonce, errors, formats, client_keys };
+        let unsaid = Unsaid { profile, ecosystem, nonce, formats, client_keys };
         // In front of an authorization server alone, there is none.
         let entries = match file.routes.as_deref_mut() {
             None if file.authorization_servers.is_some() => &mut [],
@@ -167,7 +168,9 @@ impl Build<'_> {
         let path_characters = self.path_characters(&at.key("path_characters"), entry);
         let hosts = self.hosts(&at.key("hosts"), entry.hosts.as_deref(), names);
         let methods = self.methods(&at.key("methods"), entry.methods.as_deref());
-        let unsaid = Unsaid { profile: self.route_profile(&at.key("profile"), entry, unsaid.profile), ..unsaid };
+        let profile = self.route_profile(&at.key("profile"), entry, unsaid.profile);
+        let ecosystem = self.ecosystem(&at.key("profile"), entry.profile).or(unsaid.ecosystem);
+        let unsaid = Unsaid { profile, ecosystem, ..unsaid };
         let readable = pattern.as_ref().and_then(|pattern| pattern.as_ref().ok());
         let requirement = self.requirement(at, entry, names, unsaid, readable);
         if let (Some(Requirement::Protected(policy)), Some(methods)) = (&requirement, &methods)
@@ -200,7 +203,7 @@ impl Build<'_> {
             file::OnExpiry::Close => OnExpiry::Close,
         };
         let cors = self.cors(&at.key("cors"), entry.cors.as_mut(), Place::Route);
-        let errors = entry.errors.get_or_insert_with(|| unsaid.errors.to_owned());
+        let errors = entry.errors.get_or_insert_with(|| unsaid.formats.usual(unsaid.ecosystem));
         let errors = self.error_format(&at.key("errors"), errors, unsaid.formats);
         let route = Route {
             name: name?,
@@ -321,6 +324,10 @@ impl Build<'_> {
                 let policy = match unsaid.profile {
                     Some(Profile::Fapi1Advanced) => policy.with_fapi1(self.fapi1(entry)),
                     Some(Profile::Fapi2Security) | None => policy,
+                };
+                let policy = match unsaid.ecosystem {
+                    Some(ecosystem) => policy.with_ecosystem(ecosystem),
+                    None => policy,
                 };
                 let policy = match signature? {
                     Some(signature) => policy.with_signature(signature),
@@ -500,7 +507,10 @@ fn describe_route(route: &Route, entry: &file::Route) -> String {
             let (issuers, accepted) = (list(&entry.issuers), accepted.join(", "));
             let requires = policy.requirements().to_string();
             let requires = if requires.is_empty() { requires } else { format!("; require: {requires}") };
-            let profile = entry.profile.map(|own| format!("; profile: {}", own.named().as_str())).unwrap_or_default();
+            let profile = entry.profile.and_then(file::Profiles::base);
+            let profile = profile.map(|own| format!("; profile: {}", own.as_str())).unwrap_or_default();
+            let ecosystem = policy.ecosystem().map(|ecosystem| format!("; ecosystem: {}", ecosystem.as_str()));
+            let profile = profile + &ecosystem.unwrap_or_default();
             let enforce = enforce::describe(entry.enforce.as_ref());
             let signature = entry.signature.as_ref().map(describe_signature);
             let signature = signature.map(|signature| format!("; signature: {signature}")).unwrap_or_default();
@@ -518,7 +528,9 @@ fn describe_route(route: &Route, entry: &file::Route) -> String {
     let rate_limits = describe_rate_limits(entry.rate_limits.as_deref());
     let errors = match &route.errors {
         ErrorFormat::Json => String::new(),
-        ErrorFormat::Problem | ErrorFormat::Template(_) => format!("; errors: {}", format_name(&route.errors)),
+        ErrorFormat::Problem | ErrorFormat::Template(_) | ErrorFormat::Ecosystem(_) => {
+            format!("; errors: {}", format_name(&route.errors))
+        }
     };
     format!(
         "route {}: {} {}{characters}{hosts} to {}; {asks}{cors}{rate_limits}{errors}",

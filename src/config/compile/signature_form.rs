@@ -7,7 +7,7 @@ use fapi::jose::keys::Algorithm;
 use fapi::sha256;
 use fapi::signature::component::{Component, Derived};
 use fapi::signature::form::{
-    Covers, DetachedJwsRules, Ecosystem, Form, Forward, HttpRules, JwtBodyRules, SealAuthorities, SealRules,
+    Covers, DetachedJwsRules, Form, Forward, HttpRules, JwtBodyRules, JwtForm, SealAuthorities, SealRules,
 };
 use fapi::signature::profile::REQUEST_TAG;
 use fapi::signature::rules::{ResponseForm, ResponseRules};
@@ -39,10 +39,10 @@ impl SignatureProfile {
     }
 
     /// Whose bodies are JWTs, if they are.
-    const fn ecosystem(self) -> Option<Ecosystem> {
+    const fn jwt_form(self) -> Option<JwtForm> {
         match self {
-            Self::Brazil => Some(Ecosystem::Brazil),
-            Self::Gulf => Some(Ecosystem::Gulf),
+            Self::Brazil => Some(JwtForm::Brazil),
+            Self::Gulf => Some(JwtForm::Gulf),
             Self::Fapi2 | Self::Custom | Self::UkObie | Self::BerlinGroup => None,
         }
     }
@@ -63,8 +63,8 @@ impl Build<'_> {
             ("trust_anchors", entry.trust_anchors.is_some() && profile != SignatureProfile::UkObie),
             ("seal_trust_anchors", entry.seal_trust_anchors.is_some() && !is_sealed),
             ("seal_revocation_lists", entry.seal_revocation_lists.is_some() && !is_sealed),
-            ("forward", entry.forward.is_some() && profile.ecosystem().is_none()),
-            ("decryption_keys", entry.decryption_keys.is_some() && profile.ecosystem().is_none()),
+            ("forward", entry.forward.is_some() && profile.jwt_form().is_none()),
+            ("decryption_keys", entry.decryption_keys.is_some() && profile.jwt_form().is_none()),
             ("response_bytes", entry.response_bytes.is_some() && is_sealed),
         ];
         let problem = format!("with `profile: {}` this has no effect; remove the key", profile.as_str());
@@ -93,7 +93,7 @@ impl Build<'_> {
         let trust_anchors =
             if profile == SignatureProfile::UkObie { self.domains(at, &mut entry.trust_anchors) } else { None };
         entry.request?;
-        if let Some(ecosystem) = profile.ecosystem() {
+        if let Some(jwt_form) = profile.jwt_form() {
             let forward = match entry.forward.get_or_insert_default() {
                 file::SignedForward::AsIs => Forward::AsIs,
                 file::SignedForward::Payload => Forward::Payload,
@@ -106,7 +106,7 @@ impl Build<'_> {
                 Some(keys) => Some(self.decryption_keys(&at.key("decryption_keys"), keys, Senders::Anybody)?),
                 None => None,
             };
-            return Some(Form::JwtBody(JwtBodyRules { ecosystem, forward, decryption_keys }));
+            return Some(Form::JwtBody(JwtBodyRules { jwt_form, forward, decryption_keys }));
         }
         match profile {
             SignatureProfile::UkObie => Some(Form::DetachedJws(DetachedJwsRules { trust_anchors: trust_anchors? })),
@@ -231,8 +231,8 @@ impl Build<'_> {
             self.problem(&at.key("response"), problem);
         }
         let issuer: Option<Arc<str>> = self.response_issuer(profile.as_str()).map(Arc::from);
-        match profile.ecosystem() {
-            Some(ecosystem) => Some(ResponseForm::JwtBody { ecosystem, issuer: issuer?, keys: keys? }),
+        match profile.jwt_form() {
+            Some(jwt_form) => Some(ResponseForm::JwtBody { jwt_form, issuer: issuer?, keys: keys? }),
             None => {
                 let trust_anchor = entry.trust_anchors.iter().flatten().next()?;
                 Some(ResponseForm::DetachedJws { issuer: issuer?, trust_anchor: trust_anchor.as_str().into() })

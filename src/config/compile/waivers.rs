@@ -206,7 +206,7 @@ impl Build<'_> {
 /// The profile that a route says, if it says one.
 fn profile_of_route(file: &File, name: &str) -> Option<Profile> {
     let route = file.routes.iter().flatten().find(|route| route.name.as_deref() == Some(name))?;
-    route.profile.map(file::Profile::named)
+    route.profile.and_then(file::Profiles::base)
 }
 
 /// The profile of an authorization server behind the gateway.

@@ -13,6 +13,7 @@ mod issuers;
 mod listeners;
 mod metadata;
 mod private_key;
+mod profile;
 mod rate_limits;
 mod require;
 mod routes;
@@ -50,6 +51,7 @@ pub(super) use self::listeners::{
 };
 pub(super) use self::metadata::{Metadata, Resource};
 pub(super) use self::private_key::{InToken, PrivateKey};
+pub(super) use self::profile::{InEcosystem, Profiles};
 pub(super) use self::rate_limits::{CountedBy, Rate, RateLimit, RateLimits};
 pub(super) use self::require::{
     Operand, Require, RequiredAuthentication, RequiredClaim, RequiredClients, RequiredDetail, RequiredMember,
@@ -71,9 +73,9 @@ pub(super) use self::waivers::Waiver;
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct File {
-    /// The FAPI profile that every route enforces at least.
+    /// The FAPI profile that every route enforces at least: its name, or `{ base: ..., ecosystem: ... }` with what an ecosystem adds.
     #[schemars(required)]
-    pub(in crate::config) profile: Option<Profile>,
+    pub(in crate::config) profile: Option<Profiles>,
     /// Other files that add `routes`, `upstreams` and `issuers`, and nothing else: files, or folders, of which every `.yaml`
     /// and `.yml` file is read in the order of their names. Default: none.
     #[schemars(length(min = 1))]
@@ -132,27 +134,6 @@ pub(in crate::config) struct File {
     pub(in crate::config) reload: Option<Reload>,
     /// How the gateway stops when it is told to.
     pub(in crate::config) drain: Option<Drain>,
-}
-
-/// A FAPI profile.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-pub(in crate::config) enum Profile {
-    /// FAPI 2.0 Security Profile.
-    #[serde(rename = "fapi2-security")]
-    Fapi2Security,
-    /// FAPI 1.0 Security Profile, part 2: Advanced.
-    #[serde(rename = "fapi1-advanced")]
-    Fapi1Advanced,
-}
-
-impl Profile {
-    /// The profile with this name.
-    pub(in crate::config) const fn named(self) -> fapi::profile::Profile {
-        match self {
-            Self::Fapi2Security => fapi::profile::Profile::Fapi2Security,
-            Self::Fapi1Advanced => fapi::profile::Profile::Fapi1Advanced,
-        }
-    }
 }
 
 /// The cache of verified tokens; a token is never used past its `exp`.

@@ -8,7 +8,7 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::scalar::{Duration, FilePath, Size};
-use super::{Cors, Enforce, NonceMode, Profile, RateLimit, Require, Signature};
+use super::{Cors, Enforce, NonceMode, Profiles, RateLimit, Require, Signature};
 
 /// A group of equal resource servers.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -130,8 +130,9 @@ pub(in crate::config) struct Route {
     pub(in crate::config) public: Option<bool>,
     /// The scopes that a token must have: all of a list, or `{ all: [...] }`, or one of `{ any: [...] }`.
     pub(in crate::config) scopes: Option<Scopes>,
-    /// The FAPI profile of this route: that of all routes, or a stricter one. Default: that of all routes.
-    pub(in crate::config) profile: Option<Profile>,
+    /// The FAPI profile of this route: that of all routes, or a stricter one; its name, or `{ base: ..., ecosystem: ... }`. Default: that
+    /// of all routes, with their ecosystem.
+    pub(in crate::config) profile: Option<Profiles>,
     /// What a token needs beside its scopes. Default: nothing.
     pub(in crate::config) require: Option<Require>,
     /// From when on `sender_constraint`, `scopes` and `require` are enforced. Default: at once.

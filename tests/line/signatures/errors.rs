@@ -22,9 +22,9 @@ fn with_templates(scene: Scene) -> Scene {
     scene.replace("upstreams:\n", &format!("{templates}upstreams:\n"))
 }
 
-/// A world where the routes have signatures and errors of an ecosystem.
-async fn world(profile: &str) -> Ecosystem {
-    let signature = format!("{{ request: required, keys: tpps, profile: {profile} }}\n    errors: {profile}");
+/// A world where the routes have signatures of an ecosystem, and this form of errors.
+async fn world(profile: &str, errors: &str) -> Ecosystem {
+    let signature = format!("{{ request: required, keys: tpps, profile: {profile} }}\n    errors: {errors}");
     let names = json!({ "org_id": ORGANIZATION, "software_id": SOFTWARE });
     Ecosystem::with(&signature, names, with_templates).await
 }
@@ -38,7 +38,13 @@ fn told(response: &Response<Bytes>) -> (u16, Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn uk_09_each_kind_of_fault_has_its_code() {
-    let uk = world("uk_obie").await;
+    for errors in ["uk_obie", "uk-obie-3.1"] {
+        faults_of_the_uk(errors).await;
+    }
+}
+
+async fn faults_of_the_uk(errors: &str) {
+    let uk = world("uk_obie", errors).await;
     let issuer = format!("{ORGANIZATION}/{SOFTWARE}");
     let signed = |trust_anchor: &str, age: u64, over: &[u8]| {
         let claims = Claims { issuer: &issuer, trust_anchor, issued_at: UnixTime(uk.now() - age) };
@@ -70,7 +76,13 @@ async fn uk_09_each_kind_of_fault_has_its_code() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn br_14_whatever_is_wrong_with_a_payment_is_called_a_bad_signature() {
-    let brazil = world("brazil").await;
+    for errors in ["brazil_payments", "brazil"] {
+        bad_signatures_of_brazil(errors).await;
+    }
+}
+
+async fn bad_signatures_of_brazil(errors: &str) {
+    let brazil = world("brazil", errors).await;
     let good = Wanted::brazil(&brazil).jwt("{}", &brazil.key);
     let mut flipped = good.clone().into_bytes();
     let place = flipped.len() - 20;

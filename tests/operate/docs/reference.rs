@@ -229,10 +229,13 @@ fn kind_of<'s>(schema: &'s Value, value: &'s Value) -> Type<'s> {
         Some("Operand") => return Type::plain("string, integer, boolean or object"),
         Some(_) | None => {}
     }
-    // A key may be in a token instead.
+    // A key may be in a token instead, and a profile in an ecosystem.
     let forms = value["anyOf"].as_array().into_iter().flatten();
-    if let Some((_, object)) = forms.map(|form| resolved(schema, form)).find(|(name, _)| *name == Some("InToken")) {
-        return Type { text: "file, or object".into(), object: Some(object), suffix: "" };
+    for (form, text) in [("InToken", "file, or object"), ("InEcosystem", "choice, or object")] {
+        if let Some((_, object)) = forms.clone().map(|one| resolved(schema, one)).find(|(name, _)| *name == Some(form))
+        {
+            return Type { text: text.into(), object: Some(object), suffix: "" };
+        }
     }
     // One whose keys exclude each other has both.
     if value.get("properties").is_some() {

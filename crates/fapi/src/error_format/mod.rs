@@ -3,7 +3,7 @@
 mod accept;
 mod page;
 mod template;
-mod told;
+pub(crate) mod told;
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use self::accept::prefers;
 pub(crate) use self::page::protect;
 pub use self::template::{ErrorNames, ErrorTemplate, TemplateError, Variable};
 pub use self::told::Told;
+use crate::ecosystem::{Ecosystem, ErrorBody};
 
 /// The form of the body that tells a client of a refusal. None says more than the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,44 +25,39 @@ pub enum ErrorFormat {
     Problem,
     /// The form that others prescribe, such as the rules of an ecosystem.
     Template(Arc<ErrorTemplate>),
+    /// The form of an ecosystem, in which some refusals have no body.
+    Ecosystem(Ecosystem),
 }
 
 impl ErrorFormat {
-    /// The value of `Content-Type`.
-    pub fn media_type(&self) -> HeaderValue {
-        match self {
-            Self::Json => HeaderValue::from_static("application/json"),
-            Self::Problem => HeaderValue::from_static("application/problem+json"),
-            Self::Template(template) => template.media_type().clone(),
-        }
-    }
-
-    /// The body. What is told has no character that JSON escapes.
-    pub fn body(&self, told: &Told<'_>) -> String {
+    /// The value of `Content-Type` and the body; `None` if there is none. What is told has no character that JSON escapes.
+    pub fn body(&self, told: &Told<'_>) -> Option<(HeaderValue, String)> {
         let Told { error, description, .. } = told;
         let members = || format!(r#""error":"{error}","error_description":"{description}""#);
-        match self {
-            Self::Json => format!("{{{}}}", members()),
+        Some(match self {
+            Self::Json => (HeaderValue::from_static("application/json"), format!("{{{}}}", members())),
             Self::Problem => {
                 // RFC 9457 §4.2.1: with "about:blank", the title "SHOULD be the same as the recommended HTTP status
                 // phrase for that code".
                 let (title, status) = (told.reason(), told.status.as_u16());
-                format!(r#"{{"type":"about:blank","title":"{title}","status":{status},{}}}"#, members())
+                let body = format!(r#"{{"type":"about:blank","title":"{title}","status":{status},{}}}"#, members());
+                (HeaderValue::from_static("application/problem+json"), body)
             }
-            Self::Template(template) => template.fill(told),
-        }
+            Self::Template(template) => (template.media_type().clone(), template.fill(told)),
+            Self::Ecosystem(ecosystem) => match ecosystem.error(told) {
+                ErrorBody::Empty => return None,
+                ErrorBody::Json(media_type, value) => (media_type, value.to_string()),
+                ErrorBody::Usual => return Self::Json.body(told),
+            },
+        })
     }
 
     /// The value of `Content-Type` and the body where a browser shows the answers: a page for who prefers HTML to this form.
-    pub(crate) fn shown(&self, told: &Told<'_>, request: &HeaderMap) -> (HeaderValue, String) {
-        let media_type = self.media_type();
-        let essence = media_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        if prefers(request, page::HTML, essence) {
-            (page::MEDIA_TYPE, page::page(told))
-        } else {
-            let body = self.body(told);
-            (media_type, body)
-        }
+    pub(crate) fn shown(&self, told: &Told<'_>, request: &HeaderMap) -> Option<(HeaderValue, String)> {
+        let body = self.body(told);
+        let media_type = body.as_ref().and_then(|(media_type, _)| media_type.to_str().ok()).unwrap_or_default();
+        let essence = media_type.split(';').next().unwrap_or_default().trim();
+        if prefers(request, page::HTML, essence) { Some((page::MEDIA_TYPE, page::page(told))) } else { body }
     }
 }
 
@@ -82,9 +78,10 @@ mod tests {
             interaction: "",
             time: None,
         };
-        assert_eq!(ErrorFormat::Json.body(&told), r#"{"error":"invalid_token","error_description":"It is not valid"}"#);
+        let body = |format: ErrorFormat| format.body(&told).map(|(_, body)| body).unwrap();
+        assert_eq!(body(ErrorFormat::Json), r#"{"error":"invalid_token","error_description":"It is not valid"}"#);
         assert_eq!(
-            ErrorFormat::Problem.body(&told),
+            body(ErrorFormat::Problem),
             r#"{"type":"about:blank","title":"Unauthorized","status":401,"error":"invalid_token","error_description":"It is not valid"}"#
         );
     }

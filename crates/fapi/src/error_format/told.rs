@@ -23,7 +23,7 @@ pub struct Told<'a> {
 
 impl Told<'_> {
     /// The name that HTTP recommends for the status, such as `Forbidden`.
-    pub(super) fn reason(&self) -> &'static str {
+    pub(crate) fn reason(&self) -> &'static str {
         self.status.canonical_reason().unwrap_or_default()
     }
 }

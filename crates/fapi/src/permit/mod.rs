@@ -151,8 +151,15 @@ impl Guard {
                 return Ok(waiting.beside_signature(rules, Some(shadow)));
             }
             (Ok(_), noted) => noted,
-            // What the request says of the customer is no requirement on the token.
-            (Err(error @ (PolicyError::AuthDateMalformed | PolicyError::CustomerIpAddressMalformed)), _) => {
+            // What the request says in other fields is no requirement on the token.
+            (
+                Err(
+                    error @ (PolicyError::AuthDateMalformed
+                    | PolicyError::CustomerIpAddressMalformed
+                    | PolicyError::Header(_)),
+                ),
+                _,
+            ) => {
                 return Err(error.into());
             }
             (Err(error), noted) => Some(noted.unwrap_or_else(|| WouldDeny::by_policy(error.code(), &error, shadow))),

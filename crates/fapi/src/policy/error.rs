@@ -2,6 +2,7 @@
 
 use crate::UnixTime;
 use crate::code::Code;
+use crate::ecosystem::HeaderError;
 use crate::text::Names;
 
 /// Why a policy is refused; an incomplete one would permit too much.
@@ -134,6 +135,9 @@ pub enum PolicyError {
     /// The request says in a malformed way which address its customer has.
     #[error("x-fapi-customer-ip-address is not one IPv4 or IPv6 address")]
     CustomerIpAddressMalformed,
+    /// A header field that the ecosystem of the route requires.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
     /// Its user was authenticated in another way.
     #[error("acr is {found}, the route needs one of {needed}")]
     AcrInsufficient {
@@ -176,6 +180,9 @@ impl PolicyError {
             Self::BodyUnreadable => Code::BodyUnreadable,
             Self::AuthDateMalformed => Code::AuthDateMalformed,
             Self::CustomerIpAddressMalformed => Code::CustomerIpAddressMalformed,
+            Self::Header(HeaderError::Missing { .. }) => Code::HeaderMissing,
+            Self::Header(HeaderError::Invalid { .. }) => Code::HeaderInvalid,
+            Self::Header(HeaderError::InvalidVersion { .. }) => Code::VersionInvalid,
             Self::AcrInsufficient { .. } => Code::AcrInsufficient,
             Self::AuthenticationTooOld { .. } => Code::AuthenticationTooOld,
         }

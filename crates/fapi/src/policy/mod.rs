@@ -38,6 +38,7 @@ pub use value::Scalar;
 
 use crate::UnixTime;
 use crate::credentials::Scheme;
+use crate::ecosystem::Ecosystem;
 use crate::shadow::Shadow;
 use crate::signature::form::Form;
 use crate::signature::rules::SignatureRules;
@@ -69,6 +70,7 @@ pub struct Policy {
     introspection_max_age: Option<Duration>,
     requirements: Requirements,
     fapi1: Option<Fapi1>,
+    ecosystem: Option<Ecosystem>,
     shadow: Option<Shadow>,
     signature: Option<Arc<SignatureRules>>,
 }
@@ -170,8 +172,19 @@ impl Policy {
         schemes.sort_unstable_by_key(|scheme| *scheme == Scheme::Bearer);
         schemes.dedup();
         let (introspection_max_age, requirements) = (None, Requirements::default());
-        let (fapi1, shadow, signature) = (None, None, None);
-        Ok(Self { scopes, issuers, schemes, nonce, introspection_max_age, requirements, fapi1, shadow, signature })
+        let (fapi1, ecosystem, shadow, signature) = (None, None, None, None);
+        Ok(Self {
+            scopes,
+            issuers,
+            schemes,
+            nonce,
+            introspection_max_age,
+            requirements,
+            fapi1,
+            ecosystem,
+            shadow,
+            signature,
+        })
     }
 
     /// The issuers whose tokens it accepts.
@@ -239,6 +252,17 @@ impl Policy {
         Self { fapi1: Some(fapi1), ..self }
     }
 
+    /// The policy of a route in an ecosystem.
+    #[must_use]
+    pub fn with_ecosystem(self, ecosystem: Ecosystem) -> Self {
+        Self { ecosystem: Some(ecosystem), ..self }
+    }
+
+    /// The ecosystem that it is in.
+    pub const fn ecosystem(&self) -> Option<Ecosystem> {
+        self.ecosystem
+    }
+
     /// What FAPI 1.0 says of its requests and responses, if it holds that.
     pub const fn fapi1(&self) -> Option<&Fapi1> {
         self.fapi1.as_ref()
@@ -280,6 +304,9 @@ impl Policy {
     ) -> Result<Remaining, PolicyError> {
         if let Some(fapi1) = &self.fapi1 {
             fapi1.check(headers, now)?;
+        }
+        if let Some(ecosystem) = self.ecosystem {
+            ecosystem.check_headers(headers)?;
         }
         self.scopes.check(claims)?;
         let remaining = self.requirements.check(claims, request, now)?;

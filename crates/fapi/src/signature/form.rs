@@ -58,7 +58,7 @@ pub struct DetachedJwsRules {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtBodyRules {
     /// Whose rules these are.
-    pub ecosystem: Ecosystem,
+    pub jwt_form: JwtForm,
     /// What the upstream gets of it.
     pub forward: Forward,
     /// The keys for one of which every body is encrypted; `None` if none is.
@@ -67,7 +67,7 @@ pub struct JwtBodyRules {
 
 /// Who has bodies that are signed JWTs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ecosystem {
+pub enum JwtForm {
     /// Open Finance Brazil.
     Brazil,
     /// The UAE and KSA.
@@ -166,7 +166,7 @@ impl Form {
         let is_about_signatures = (Code::SignatureMissing..=Code::DigestMismatch).contains(&code);
         match self {
             // BR-12: a `jti` that comes again is refused with 403.
-            Self::JwtBody(JwtBodyRules { ecosystem: Ecosystem::Brazil, .. }) if code == Code::SignatureReplayed => {
+            Self::JwtBody(JwtBodyRules { jwt_form: JwtForm::Brazil, .. }) if code == Code::SignatureReplayed => {
                 StatusCode::FORBIDDEN
             }
             // UK-09, BR-14, UAE-03.
@@ -201,8 +201,8 @@ mod tests {
         }
     }
 
-    fn jwt_body(ecosystem: Ecosystem) -> Form {
-        Form::JwtBody(JwtBodyRules { ecosystem, forward: Forward::AsIs, decryption_keys: None })
+    fn jwt_body(jwt_form: JwtForm) -> Form {
+        Form::JwtBody(JwtBodyRules { jwt_form, forward: Forward::AsIs, decryption_keys: None })
     }
 
     #[test]
@@ -212,8 +212,8 @@ mod tests {
         let seal = Form::Seal(SealRules { authorities });
         for (form, missing, replayed) in [
             (detached, 400, 400),
-            (jwt_body(Ecosystem::Brazil), 400, 403),
-            (jwt_body(Ecosystem::Gulf), 400, 400),
+            (jwt_body(JwtForm::Brazil), 400, 403),
+            (jwt_body(JwtForm::Gulf), 400, 400),
             (seal, 401, 401),
         ] {
             assert_eq!(form.status(Code::SignatureMissing), missing, "{form:?}");
@@ -231,7 +231,7 @@ mod tests {
             for value in values {
                 headers.append(CONTENT_TYPE, HeaderValue::from_static(value));
             }
-            jwt_body(Ecosystem::Brazil).is_claimed_by(&headers)
+            jwt_body(JwtForm::Brazil).is_claimed_by(&headers)
         };
         assert!(claimed(&["application/jwt"]) && claimed(&["Application/JWT; charset=utf-8"]));
         for other in [&[][..], &["application/json"], &["application/jwt+json"], &["application/jwt", "text/plain"]] {

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, Method};
 
 use super::component::Component;
 use super::digest::CONTENT_DIGEST;
-use super::form::{Covers, Ecosystem, Form, HttpRules};
+use super::form::{Covers, Form, HttpRules, JwtForm};
 use super::profile::{Content, Dpop, Profile};
 
 /// The name of the field that asks for a signature (RFC 9421 §5.1).
@@ -94,7 +94,7 @@ pub enum ResponseForm {
     /// JSON becomes a signed JWT.
     JwtBody {
         /// Whose rules these are.
-        ecosystem: Ecosystem,
+        jwt_form: JwtForm,
         /// Who signs.
         issuer: Arc<str>,
         /// Where it is known how the directory names the client: an index into the sets of the configuration.

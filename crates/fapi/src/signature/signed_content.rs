@@ -7,7 +7,7 @@ use http::HeaderMap;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::error::SignatureError;
-use super::form::{DetachedJwsRules, Ecosystem, Form, Forward, JwtBodyRules};
+use super::form::{DetachedJwsRules, Form, Forward, JwtBodyRules, JwtForm};
 use super::rules::{Replay, RequestRules};
 use super::signed_request::{SignatureUse, SignedRequest, Verified};
 use crate::UnixTime;
@@ -161,13 +161,13 @@ fn verify_jwt(
         return Err(SignedBodyError::NotDecrypted(JweError::NotEncrypted).into());
     }
     let endpoint = [Box::from(expected.endpoint), Box::from(expected.origin)];
-    let required = match form.ecosystem {
-        Ecosystem::Brazil => {
+    let required = match form.jwt_form {
+        JwtForm::Brazil => {
             let organization = expected.name.org_id.as_deref();
             let organization = organization.ok_or(SignedBodyError::SenderUnknown { lacks: "an org_id" })?;
             jwt_body::Rules::brazil(organization, endpoint.split_at(1).0)
         }
-        Ecosystem::Gulf => jwt_body::Rules::gulf(expected.client_id, &endpoint),
+        JwtForm::Gulf => jwt_body::Rules::gulf(expected.client_id, &endpoint),
     };
     let verified =
         jwt_body::verify(&signed.content.content, &jwt_body::Rules { window: rules.max_age, ..required }, keys, now)?;
@@ -175,9 +175,9 @@ fn verify_jwt(
     let good_until = created.plus(rules.max_age);
     // BR-12: "jti unique for clientId in 24 h". Elsewhere until `exp`, which its maker chooses, and so not for longer.
     let day = now.plus(DAY);
-    let forget_after = match form.ecosystem {
-        Ecosystem::Brazil => day,
-        Ecosystem::Gulf => verified.expires().map_or(good_until, |expires| expires.max(good_until)).min(day),
+    let forget_after = match form.jwt_form {
+        JwtForm::Brazil => day,
+        JwtForm::Gulf => verified.expires().map_or(good_until, |expires| expires.max(good_until)).min(day),
     };
     let remember = (rules.replay != Replay::Ignore).then(|| SignatureUse {
         id: ProofId::of_signed_body("jti of a signed body", expected.client_id, verified.jti()),

@@ -1,0 +1,60 @@
+//! The Berlin Group's NextGenPSD2: the implementation guidelines.
+
+use http::HeaderName;
+use serde_json::json;
+
+use super::body::ErrorBody;
+use super::headers::{Form, HeaderRule, Needed};
+use crate::code::Code;
+use crate::error_format::told::Told;
+use crate::profile::{Enforced, Rule, Setting};
+
+/// The id of a request, which its answer repeats.
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// BG-07.
+pub(super) const HEADERS: &[HeaderRule] =
+    &[HeaderRule { name: "x-request-id", needed: Needed::Always, form: Form::Uuid }];
+
+/// BG-06, BG-07, BG-09, BG-10, BG-12.
+pub(super) fn error(told: &Told<'_>) -> ErrorBody {
+    let code = match (told.code, told.status.as_u16()) {
+        (Code::CertificateMissing, _) => "CERTIFICATE_MISSING",
+        (Code::CertificateExpired, _) => "CERTIFICATE_EXPIRED",
+        (Code::SignatureCertificateRefused, _) => "CERTIFICATE_INVALID",
+        (Code::SignatureMissing, _) => "SIGNATURE_MISSING",
+        (code, 401) if (Code::SignatureMissing..=Code::DigestMismatch).contains(&code) => "SIGNATURE_INVALID",
+        (Code::TokenExpired, _) => "TOKEN_EXPIRED",
+        (Code::CredentialsMissing | Code::TokenIssuerUnknown, _) => "TOKEN_UNKNOWN",
+        (_, 401) => "TOKEN_INVALID",
+        (_, 403) => "SERVICE_BLOCKED",
+        (_, 404) => "RESOURCE_UNKNOWN",
+        (_, 405) => "SERVICE_INVALID",
+        (_, 406) => "REQUESTED_FORMATS_INVALID",
+        (_, 429) => "ACCESS_EXCEEDED",
+        (_, 500..=599) => "INTERNAL_SERVER_ERROR",
+        _ => "FORMAT_ERROR",
+    };
+    ErrorBody::json(json!({ "tppMessages": [{ "category": "ERROR", "code": code, "text": told.description }] }))
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "berlin_group.request.id",
+        clause: "NextGenPSD2 implementation guidelines, § Request headers",
+        says: "A request has one X-Request-ID, a UUID, which a refusal repeats.",
+        setting: Setting::Key("profile.ecosystem"),
+        enforced: Enforced::Request,
+        codes: &[Code::HeaderMissing, Code::HeaderInvalid],
+        waivable: None,
+    },
+    Rule {
+        id: "berlin_group.errors",
+        clause: "NextGenPSD2 implementation guidelines, § Error codes",
+        says: "Refusals have tppMessages, each with category, code and text.",
+        setting: Setting::Key("routes[].errors"),
+        enforced: Enforced::Answer,
+        codes: &[],
+        waivable: None,
+    },
+];

@@ -1,0 +1,66 @@
+//! The Consumer Data Right of Australia: the Consumer Data Standards.
+
+use serde_json::json;
+
+use super::body::ErrorBody;
+use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, Form, HeaderRule, INTERACTION_ID, Needed};
+use crate::code::Code;
+use crate::error_format::told::Told;
+use crate::profile::{Enforced, Rule, Setting};
+
+/// AU-05, AU-07 to AU-09.
+pub(super) const HEADERS: &[HeaderRule] = &[
+    HeaderRule { name: "x-v", needed: Needed::Always, form: Form::Version },
+    HeaderRule { name: "x-min-v", needed: Needed::No, form: Form::Version },
+    INTERACTION_ID,
+    HeaderRule { needed: Needed::Always, ..AUTH_DATE },
+    CUSTOMER_IP_ADDRESS,
+    HeaderRule { name: "x-cds-client-headers", needed: Needed::Beside(CUSTOMER_IP_ADDRESS.name), form: Form::Base64 },
+];
+
+/// AU-11, AU-12.
+pub(super) fn error(told: &Told<'_>) -> ErrorBody {
+    let (name, title) = match (told.code, told.status.as_u16()) {
+        (Code::HeaderMissing, _) => ("Header/Missing", "Missing Required Header"),
+        (Code::VersionInvalid, _) => ("Header/InvalidVersion", "Invalid Version"),
+        (Code::HeaderInvalid | Code::AuthDateMalformed | Code::CustomerIpAddressMalformed, _) => {
+            ("Header/Invalid", "Invalid Header")
+        }
+        (_, 404) => ("Resource/NotFound", "Resource Not Found"),
+        (_, 503) => ("Service/Unavailable", "Service Unavailable"),
+        (_, 500..=599) => ("GeneralError/Unexpected", "Unexpected Error Encountered"),
+        _ => ("GeneralError/Expected", "Expected Error Encountered"),
+    };
+    let code = format!("urn:au-cds:error:cds-all:{name}");
+    ErrorBody::json(json!({ "errors": [{ "code": code, "title": title, "detail": told.description, "meta": {} }] }))
+}
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        id: "cdr.request.version",
+        clause: "Consumer Data Standards, § HTTP Headers",
+        says: "A request has one x-v, a positive number, and may have x-min-v, another.",
+        setting: Setting::Key("profile.ecosystem"),
+        enforced: Enforced::Request,
+        codes: &[Code::HeaderMissing, Code::VersionInvalid],
+        waivable: None,
+    },
+    Rule {
+        id: "cdr.request.headers",
+        clause: "Consumer Data Standards, § HTTP Headers",
+        says: "A request has x-fapi-auth-date, and x-cds-client-headers if the customer is present, each in its form.",
+        setting: Setting::Key("profile.ecosystem"),
+        enforced: Enforced::Request,
+        codes: &[Code::HeaderMissing, Code::HeaderInvalid],
+        waivable: None,
+    },
+    Rule {
+        id: "cdr.errors",
+        clause: "Consumer Data Standards, § Error Codes",
+        says: "Refusals have errors, each with the URN of the standards, a title and a detail.",
+        setting: Setting::Key("routes[].errors"),
+        enforced: Enforced::Answer,
+        codes: &[],
+        waivable: None,
+    },
+];

@@ -1,0 +1,190 @@
+//! What the rules of an ecosystem add to FAPI: each is data and a small function, with a version, and nothing of it is in the line.
+//!
+//! | name | module | specification |
+//! | --- | --- | --- |
+//! | `uk-obie-3.1`, `uk-obie-4.0` | `uk_obie` | UK Open Banking Read/Write API profile |
+//! | `brazil` | `brazil` | Open Finance Brazil: FAPI-BR, API guidelines |
+//! | `cdr` | `cdr` | Consumer Data Standards (Australia) |
+//! | `berlin-group` | `berlin_group` | Berlin Group NextGenPSD2 implementation guidelines |
+//! | `uae`, `ksa` | `gulf` | CBUAE Open Finance, SAMA Open Banking |
+//! | `fdx` | `fdx` | FDX API |
+//! | `connectid` | `connect_id` | ConnectID (Australia) |
+//! | `smart` | `smart` | SMART App Launch, FHIR |
+//!
+//! They say which header fields a request needs, and how clients are told of a refusal. Not what consents, certificates and
+//! directories of participants say.
+
+mod berlin_group;
+mod body;
+mod brazil;
+mod cdr;
+mod connect_id;
+mod fdx;
+mod gulf;
+mod headers;
+mod smart;
+mod uk_obie;
+
+use http::{HeaderMap, HeaderName};
+
+use crate::error_format::told::Told;
+use crate::profile::Rule;
+use crate::text::sole_value;
+
+pub use self::body::ErrorBody;
+pub use self::headers::HeaderError;
+use self::headers::HeaderRule;
+
+/// An ecosystem, in a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ecosystem {
+    /// UK Open Banking 3.1.
+    UkObie31,
+    /// UK Open Banking 4.0.
+    UkObie40,
+    /// Open Finance Brazil.
+    Brazil,
+    /// The Consumer Data Right of Australia.
+    Cdr,
+    /// The Berlin Group's NextGenPSD2.
+    BerlinGroup,
+    /// Open Finance in the UAE.
+    Uae,
+    /// Open Banking in Saudi Arabia.
+    Ksa,
+    /// The Financial Data Exchange of North America.
+    Fdx,
+    /// ConnectID of Australia.
+    ConnectId,
+    /// SMART on FHIR.
+    Smart,
+}
+
+impl Ecosystem {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::UkObie31,
+        Self::UkObie40,
+        Self::Brazil,
+        Self::Cdr,
+        Self::BerlinGroup,
+        Self::Uae,
+        Self::Ksa,
+        Self::Fdx,
+        Self::ConnectId,
+        Self::Smart,
+    ];
+
+    /// Its name in configurations.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::UkObie31 => "uk-obie-3.1",
+            Self::UkObie40 => "uk-obie-4.0",
+            Self::Brazil => "brazil",
+            Self::Cdr => "cdr",
+            Self::BerlinGroup => "berlin-group",
+            Self::Uae => "uae",
+            Self::Ksa => "ksa",
+            Self::Fdx => "fdx",
+            Self::ConnectId => "connectid",
+            Self::Smart => "smart",
+        }
+    }
+
+    /// The specification that it stands for.
+    pub const fn version(self) -> &'static str {
+        match self {
+            Self::UkObie31 => "UK Open Banking Read/Write API 3.1",
+            Self::UkObie40 => "UK Open Banking Read/Write API 4.0",
+            Self::Brazil => "Open Finance Brazil",
+            Self::Cdr => "Consumer Data Standards (Australia)",
+            Self::BerlinGroup => "Berlin Group NextGenPSD2",
+            Self::Uae => "UAE Open Finance API 2.1",
+            Self::Ksa => "KSA Open Banking",
+            Self::Fdx => "FDX API",
+            Self::ConnectId => "ConnectID",
+            Self::Smart => "SMART App Launch",
+        }
+    }
+
+    /// Its rules, which the others of a profile come beside.
+    pub const fn rules(self) -> &'static [Rule] {
+        match self {
+            Self::UkObie31 => uk_obie::RULES_3_1,
+            Self::UkObie40 => uk_obie::RULES_4_0,
+            Self::Brazil => brazil::RULES,
+            Self::Cdr => cdr::RULES,
+            Self::BerlinGroup => berlin_group::RULES,
+            Self::Uae => gulf::RULES_UAE,
+            Self::Ksa => gulf::RULES_KSA,
+            Self::Fdx => fdx::RULES,
+            Self::ConnectId => connect_id::RULES,
+            Self::Smart => smart::RULES,
+        }
+    }
+
+    const fn headers(self) -> &'static [HeaderRule] {
+        match self {
+            Self::UkObie31 | Self::UkObie40 => uk_obie::HEADERS,
+            Self::Brazil => brazil::HEADERS,
+            Self::Cdr => cdr::HEADERS,
+            Self::BerlinGroup => berlin_group::HEADERS,
+            Self::Uae => gulf::HEADERS_UAE,
+            Self::Ksa => gulf::HEADERS_KSA,
+            Self::Fdx => fdx::HEADERS,
+            Self::ConnectId => connect_id::HEADERS,
+            Self::Smart => &[],
+        }
+    }
+
+    /// Checks the header fields of a request.
+    ///
+    /// # Errors
+    /// [`HeaderError`], for the first rule that it breaks.
+    pub fn check_headers(self, headers: &HeaderMap) -> Result<(), HeaderError> {
+        headers::check(self.headers(), headers)
+    }
+
+    /// How it tells of a refusal.
+    pub(crate) fn error(self, told: &Told<'_>) -> ErrorBody {
+        match self {
+            Self::UkObie31 => uk_obie::error(uk_obie::Version::V3, told),
+            Self::UkObie40 => uk_obie::error(uk_obie::Version::V4, told),
+            Self::Brazil => brazil::error(told),
+            Self::Cdr => cdr::error(told),
+            Self::BerlinGroup => berlin_group::error(told),
+            Self::Uae => gulf::error(told),
+            Self::Ksa => uk_obie::error_with_body(uk_obie::Version::V3, told),
+            Self::Fdx => fdx::error(told),
+            Self::ConnectId => ErrorBody::Usual,
+            Self::Smart => smart::error(told),
+        }
+    }
+
+    /// Repeats in a refusal what the request has to have repeated, if it is a UUID.
+    pub(crate) fn repeat(self, request: &HeaderMap, refusal: &mut HeaderMap) {
+        let Some(name) = self.echoed() else { return };
+        let value = sole_value(request, &name);
+        if let Some(value) = value.filter(|value| value.to_str().is_ok_and(headers::is_uuid)) {
+            refusal.insert(name, value.clone());
+        }
+    }
+
+    const fn echoed(self) -> Option<HeaderName> {
+        match self {
+            Self::BerlinGroup => Some(berlin_group::X_REQUEST_ID),
+            Self::UkObie31
+            | Self::UkObie40
+            | Self::Brazil
+            | Self::Cdr
+            | Self::Uae
+            | Self::Ksa
+            | Self::Fdx
+            | Self::ConnectId
+            | Self::Smart => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

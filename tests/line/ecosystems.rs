@@ -1,0 +1,147 @@
+//! Routes in an ecosystem: the header fields that it prescribes, and how it tells of a refusal (UK-12, BR-01, AU-05, BG-07, UAE-03).
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use fapi::code::Code;
+use http::{Request, Response, header};
+use serde_json::{Value, json};
+
+use crate::support::{ORIGIN, World};
+
+/// The codes whose cases are here.
+pub(super) fn codes() -> BTreeSet<Code> {
+    [Code::HeaderMissing, Code::HeaderInvalid, Code::VersionInvalid].into()
+}
+
+const UUID: &str = "c770aef3-6784-41f7-8e0e-ff5f97bddb3a";
+const DATE: &str = "Tue, 11 Sep 2012 19:43:31 GMT";
+
+async fn world(ecosystem: &str) -> World {
+    let profile = format!("profile: {{ base: fapi2-security, ecosystem: {ecosystem} }}\n");
+    World::with(|scene| scene.replace("profile: fapi2-security\n", &profile)).await
+}
+
+fn call(token: Option<&str>, path: &str, fields: &[(&str, &str)]) -> Request<Bytes> {
+    let mut request = Request::get(format!("{ORIGIN}{path}"));
+    if let Some(token) = token {
+        request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    for (name, value) in fields {
+        request = request.header(*name, *value);
+    }
+    request.body(Bytes::new()).unwrap()
+}
+
+/// The response to a call with a good token and these fields, and the code of its record.
+async fn called(world: &World, fields: &[(&str, &str)]) -> (Response<Bytes>, String) {
+    let token = world.sign(&world.token());
+    let before = world.accounts.server().heads();
+    let response = world.client().send(call(Some(&token), "/accounts", fields)).await.unwrap();
+    let code = world.gateway.record_of(&response)["code"].as_str().unwrap().to_owned();
+    let reached = world.accounts.server().heads() > before;
+    assert_eq!(reached, code == "ok", "{code}");
+    (response, code)
+}
+
+fn body(response: &Response<Bytes>) -> Value {
+    serde_json::from_slice(response.body()).unwrap_or_else(|error| panic!("{error}: {response:?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn br_01_a_request_without_an_interaction_id_is_refused_with_one() {
+    let world = world("brazil").await;
+    let (response, code) = called(&world, &[("x-fapi-interaction-id", UUID)]).await;
+    assert_eq!((response.status().as_u16(), &*code), (200, "ok"), "control");
+    assert_eq!(response.headers()["x-fapi-interaction-id"], UUID);
+    for (fields, expected) in [(&[][..], "header_missing"), (&[("x-fapi-interaction-id", "1")], "header_invalid")] {
+        let (response, code) = called(&world, fields).await;
+        assert_eq!((response.status().as_u16(), &*code), (400, expected));
+        assert_eq!(response.headers()["x-fapi-interaction-id"].len(), 36);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json; charset=utf-8");
+        let body = body(&response);
+        assert_eq!(body["errors"][0]["code"], "BAD_REQUEST");
+        assert!(body["meta"]["requestDateTime"].as_str().unwrap().len() == "2027-01-01T00:00:00Z".len(), "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn au_05_a_version_is_a_positive_number() {
+    let world = world("cdr").await;
+    let with = |version: &'static str| [("x-v", version), ("x-fapi-auth-date", DATE)];
+    assert_eq!(called(&world, &with("3")).await.1, "ok", "control");
+    let (response, code) = called(&world, &with("foo")).await;
+    assert_eq!((response.status().as_u16(), &*code), (400, "version_invalid"));
+    assert_eq!(body(&response)["errors"][0]["code"], "urn:au-cds:error:cds-all:Header/InvalidVersion");
+    let (response, _) = called(&world, &[("x-fapi-auth-date", DATE)]).await;
+    assert_eq!(body(&response)["errors"][0]["code"], "urn:au-cds:error:cds-all:Header/Missing");
+    // AU-07: where there is no route, too.
+    let token = world.sign(&world.token());
+    let response = world.client().send(call(Some(&token), "/nothing", &[])).await.unwrap();
+    assert_eq!(response.status(), 404);
+    assert_eq!(body(&response)["errors"][0]["code"], "urn:au-cds:error:cds-all:Resource/NotFound");
+    assert!(response.headers().contains_key("x-fapi-interaction-id"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bg_07_bg_09_a_refusal_repeats_the_id_and_has_its_challenge() {
+    let world = world("berlin-group").await;
+    assert_eq!(called(&world, &[("x-request-id", UUID)]).await.1, "ok", "control");
+    let (response, _) = called(&world, &[]).await;
+    assert_eq!((response.status().as_u16(), &body(&response)["tppMessages"][0]["code"]), (400, &json!("FORMAT_ERROR")));
+    assert_eq!(response.headers().get("x-request-id"), None);
+    let response = world.client().send(call(Some("a.b.c"), "/accounts", &[("x-request-id", UUID)])).await.unwrap();
+    assert_eq!((response.status().as_u16(), &response.headers()["x-request-id"]), (401, &UUID.parse().unwrap()));
+    assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
+    assert_eq!(body(&response)["tppMessages"][0]["category"], "ERROR");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uk_13_uae_03_some_refusals_have_no_body() {
+    for (ecosystem, expired) in [("uk-obie-3.1", false), ("uk-obie-4.0", true), ("uae", false)] {
+        let world = world(ecosystem).await;
+        assert_eq!(called(&world, &[]).await.1, "ok", "control");
+        for client in [world.client().h1(), world.client().h2()] {
+            let old = world.sign(&world.issuer.token(world.clock.now() - 3600).bound_to_certificate(&world.c1));
+            for (token, code, has_body) in [
+                (None, "credentials_missing", false),
+                (Some("a.b.c"), "token_malformed", false),
+                (Some(&*old), "token_expired", expired),
+            ] {
+                let response = client.send(call(token, "/accounts", &[])).await.unwrap();
+                let record = world.gateway.record_of(&response);
+                assert_eq!((response.status().as_u16(), &record["code"]), (401, &json!(code)), "{ecosystem}");
+                let (headers, length) = (response.headers(), response.body().len());
+                assert!(
+                    headers.contains_key(header::WWW_AUTHENTICATE) && headers.contains_key("x-fapi-interaction-id")
+                );
+                assert_eq!(
+                    (length > 0, headers.contains_key(header::CONTENT_TYPE)),
+                    (has_body, has_body),
+                    "{ecosystem} {code}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_has_an_ecosystem_of_its_own_and_another_form_of_errors_where_it_says_so() {
+    let world = World::with(|scene| {
+        scene
+            .replace(
+                "    scopes: [accounts]\n",
+                "    profile: { ecosystem: connectid }\n    scopes: [accounts]\n",
+            )
+            .append(
+                "  - { name: own, path: /own, methods: [GET], scopes: [accounts], profile: { ecosystem: smart }, errors: problem, upstream: accounts }\n",
+            )
+    })
+    .await;
+    let (response, code) = called(&world, &[]).await;
+    assert_eq!((response.status().as_u16(), &*code), (400, "header_missing"));
+    assert_eq!(body(&response)["error"], "bad_request", "it has no form of its own");
+    assert_eq!(called(&world, &[("x-fapi-interaction-id", UUID)]).await.1, "ok", "control");
+    let response = world.client().send(call(None, "/own", &[])).await.unwrap();
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+}
