@@ -173,12 +173,13 @@ fn each_refusal_has_the_body_that_is_kept() {
     for ecosystem in Ecosystem::ALL {
         let file = format!("src/ecosystem/golden/{}.json", ecosystem.as_str());
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        let told = format!("{:#}\n", told_of_all(*ecosystem));
+        let told = told_of_all(*ecosystem);
         if write {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, &told).unwrap();
+            std::fs::write(&path, format!("{told:#}\n")).unwrap();
         }
-        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        // The order of members depends on what else is built.
+        let kept: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap_or_default()).unwrap_or_default();
         assert!(kept == told, "{}: FAPI_GATEWAY_WRITE_DOCS=1 cargo test -p fapi ecosystem writes it", path.display());
     }
 }
