@@ -328,7 +328,7 @@ mod tests {
             ("[]", "found a list"),
             ("{}", "found a mapping"),
         ] {
-            assert_eq!(problems(&format!("profile: {value}")), [format!("1:1: profile: expected text, {found}")]);
+            assert_eq!(problems(&format!("errors: {value}")), [format!("1:1: errors: expected text, {found}")]);
         }
         assert_eq!(
             problems("reload: { watch: x }"),
