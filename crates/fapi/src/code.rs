@@ -450,6 +450,13 @@ codes! {
     Internal = "internal", INTERNAL_SERVER_ERROR, None;
 }
 
+impl Code {
+    /// Whether a message was not signed, or not encrypted, as its route requires; these codes stand together in the table.
+    pub fn is_about_signatures(self) -> bool {
+        (Self::SignatureMissing..=Self::DigestMismatch).contains(&self)
+    }
+}
+
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

@@ -557,7 +557,7 @@ pub(crate) fn error_of(code: Code) -> (&'static str, &'static str) {
 /// The error and its description in the body where no OAuth error applies.
 fn plain_error(code: Code) -> (&'static str, &'static str) {
     match code.status().as_u16() {
-        401 if code >= Code::SignatureMissing && code <= Code::DigestMismatch => {
+        401 if code.is_about_signatures() => {
             ("invalid_signature", "The request is not signed as this resource requires")
         }
         401 => ("unauthorized", "An access token in the Authorization field is required"),

@@ -27,8 +27,7 @@ use crate::support::{ORIGIN, Scene, World};
 
 /// The codes whose cases are here.
 pub(super) fn codes() -> BTreeSet<Code> {
-    let of_requests = Code::ALL.iter().copied();
-    let of_requests = of_requests.filter(|code| (Code::SignatureMissing..=Code::DigestMismatch).contains(code));
+    let of_requests = Code::ALL.iter().copied().filter(|code| code.is_about_signatures());
     of_requests.chain([Code::RevocationStatusUnknown, Code::ResponseNotSigned]).collect()
 }
 

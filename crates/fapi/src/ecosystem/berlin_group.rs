@@ -23,7 +23,7 @@ pub(super) fn error(told: &Told<'_>) -> ErrorBody {
         (Code::CertificateExpired, _) => "CERTIFICATE_EXPIRED",
         (Code::SignatureCertificateRefused, _) => "CERTIFICATE_INVALID",
         (Code::SignatureMissing, _) => "SIGNATURE_MISSING",
-        (code, 401) if (Code::SignatureMissing..=Code::DigestMismatch).contains(&code) => "SIGNATURE_INVALID",
+        (code, 401) if code.is_about_signatures() => "SIGNATURE_INVALID",
         (Code::TokenExpired, _) => "TOKEN_EXPIRED",
         (Code::CredentialsMissing | Code::TokenIssuerUnknown, _) => "TOKEN_UNKNOWN",
         (_, 401) => "TOKEN_INVALID",

@@ -15,7 +15,7 @@ pub(super) const HEADERS: &[HeaderRule] =
 /// BR-14, BR-16.
 pub(super) fn error(told: &Told<'_>) -> ErrorBody {
     let code = match told.code {
-        code if (Code::SignatureMissing..=Code::DigestMismatch).contains(&code) => "BAD_SIGNATURE".to_owned(),
+        code if code.is_about_signatures() => "BAD_SIGNATURE".to_owned(),
         _ => told.error.to_ascii_uppercase(),
     };
     let errors = json!([{ "code": code, "title": told.reason(), "detail": told.description }]);

@@ -135,11 +135,10 @@ fn each_rule_is_one_sentence_under_an_id_of_its_own() {
 
 /// The status of a refusal in an ecosystem whose messages are signed in its own form.
 fn status(ecosystem: Ecosystem, code: Code) -> StatusCode {
-    let is_of_signatures = (Code::SignatureMissing..=Code::DigestMismatch).contains(&code);
     let signs = [Ecosystem::UkObie31, Ecosystem::UkObie40, Ecosystem::Brazil, Ecosystem::Uae, Ecosystem::Ksa];
     if (ecosystem, code) == (Ecosystem::Brazil, Code::SignatureReplayed) {
         StatusCode::FORBIDDEN
-    } else if is_of_signatures && signs.contains(&ecosystem) {
+    } else if code.is_about_signatures() && signs.contains(&ecosystem) {
         StatusCode::BAD_REQUEST
     } else {
         code.status()

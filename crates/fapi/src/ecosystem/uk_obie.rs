@@ -66,9 +66,7 @@ fn names(told: &Told<'_>) -> (&'static str, &'static str) {
             | Code::SignatureAlgorithmRefused,
             _,
         ) => ("UK.OBIE.Signature.InvalidClaim", "U016"),
-        (code, _) if (Code::SignatureMissing..=Code::DigestMismatch).contains(&code) => {
-            ("UK.OBIE.Signature.Invalid", "U015")
-        }
+        (code, _) if code.is_about_signatures() => ("UK.OBIE.Signature.Invalid", "U015"),
         (Code::TokenExpired, _) => ("UK.OBIE.Reauthenticate", "U028"),
         (_, true) => ("UK.OBIE.UnexpectedError", "U000"),
         (_, false) => ("UK.OBIE.Resource.InvalidFormat", "U010"),

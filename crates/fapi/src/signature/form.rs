@@ -163,14 +163,13 @@ impl Form {
 
     /// The status of a refusal with this code, where the ecosystem has another one than the code.
     pub fn status(&self, code: Code) -> StatusCode {
-        let is_about_signatures = (Code::SignatureMissing..=Code::DigestMismatch).contains(&code);
         match self {
             // BR-12: a `jti` that comes again is refused with 403.
             Self::JwtBody(JwtBodyRules { jwt_form: JwtForm::Brazil, .. }) if code == Code::SignatureReplayed => {
                 StatusCode::FORBIDDEN
             }
             // UK-09, BR-14, UAE-03.
-            Self::DetachedJws(_) | Self::JwtBody(_) if is_about_signatures => StatusCode::BAD_REQUEST,
+            Self::DetachedJws(_) | Self::JwtBody(_) if code.is_about_signatures() => StatusCode::BAD_REQUEST,
             Self::Http(_) | Self::DetachedJws(_) | Self::JwtBody(_) | Self::Seal(_) => code.status(),
         }
     }
