@@ -8,6 +8,7 @@ use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
+use uuid::Uuid;
 
 /// Whether a `Content-Type` is this media type, regardless of case and of parameters.
 ///
@@ -49,6 +50,12 @@ pub(crate) fn names_only_utf8(content_type: &str) -> bool {
 pub fn sole_value(headers: &HeaderMap, name: impl AsHeaderName) -> Option<&HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
+}
+
+/// The UUID that is written in canonical form, with hyphens (RFC 9562 §4). The library reads other forms too, which have other
+/// lengths.
+pub(crate) fn canonical_uuid(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|_| text.len() == 36)
 }
 
 /// Whether a field value begins or ends with white space, which HTTP/1 does not count as part of it, and which makes a

@@ -6,9 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
 use httpdate::parse_http_date;
-use uuid::Uuid;
 
-use crate::text::sole_value;
+use crate::text::{canonical_uuid, sole_value};
 
 /// What is said of one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +106,7 @@ impl HeaderRule {
 impl Form {
     fn fits(self, value: &str) -> bool {
         match self {
-            Self::Uuid => is_uuid(value),
+            Self::Uuid => canonical_uuid(value).is_some(),
             Self::HttpDate => parse_http_date(value).is_ok(),
             Self::HttpDateOrUtc => {
                 let in_gmt = value.strip_suffix(" UTC").map(|date| format!("{date} GMT"));
@@ -133,11 +132,6 @@ impl Form {
             Self::Version => "a positive number",
         }
     }
-}
-
-/// Whether it is a UUID with hyphens (RFC 9562 §4).
-pub(super) fn is_uuid(value: &str) -> bool {
-    value.len() == 36 && Uuid::try_parse(value).is_ok()
 }
 
 /// When the customer last logged in with the client (FAPI 1.0 Baseline §6.2.2).

@@ -29,7 +29,7 @@ use http::{HeaderMap, HeaderName};
 
 use crate::error_format::told::Told;
 use crate::profile::Rule;
-use crate::text::sole_value;
+use crate::text::{canonical_uuid, sole_value};
 
 pub use self::body::ErrorBody;
 pub use self::headers::HeaderError;
@@ -165,7 +165,7 @@ impl Ecosystem {
     pub(crate) fn repeat(self, request: &HeaderMap, refusal: &mut HeaderMap) {
         let Some(name) = self.echoed() else { return };
         let value = sole_value(request, &name);
-        if let Some(value) = value.filter(|value| value.to_str().is_ok_and(headers::is_uuid)) {
+        if let Some(value) = value.filter(|value| value.to_str().ok().and_then(canonical_uuid).is_some()) {
             refusal.insert(name, value.clone());
         }
     }

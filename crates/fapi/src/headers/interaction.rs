@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-use crate::text::sole_value;
+use crate::text::{canonical_uuid, sole_value};
 
 /// The header with the interaction id (FAPI Implementation Advice).
 pub const INTERACTION_ID: HeaderName = HeaderName::from_static("x-fapi-interaction-id");
@@ -23,8 +23,7 @@ impl InteractionId {
     /// The id that the client sent, if it is exactly one UUID in canonical form (RFC 9562 §4).
     pub fn from_request(headers: &HeaderMap) -> Option<Self> {
         let value = sole_value(headers, INTERACTION_ID)?;
-        let text = value.to_str().ok().filter(|text| text.len() == 36)?;
-        Uuid::try_parse(text).ok().map(|_| Self(value.clone()))
+        value.to_str().ok().and_then(canonical_uuid).map(|_| Self(value.clone()))
     }
 
     /// The value of the header.

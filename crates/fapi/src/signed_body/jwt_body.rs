@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
-use uuid::{Uuid, Variant};
+use uuid::Variant;
 
 use super::error::SignedBodyError;
 use crate::UnixTime;
@@ -22,7 +22,7 @@ use crate::jose::keys::{Algorithm, KeySet};
 use crate::jose::signing_keys::NamedKey;
 use crate::sha256;
 use crate::signature::evidence::Evidence;
-use crate::text::{Names, as_read, printable, shown_value};
+use crate::text::{Names, as_read, canonical_uuid, printable, shown_value};
 
 /// The largest body that is read, in bytes.
 pub const MAX_BYTES: usize = 2 * 1024 * 1024;
@@ -223,10 +223,9 @@ fn jti(claims: &Map<String, Value>, form: JtiForm) -> Result<&str, SignedBodyErr
     }
 }
 
-/// RFC 9562 §4, §5.4. The library reads other forms too, which have other lengths.
+/// RFC 9562 §5.4.
 fn is_uuid_v4(text: &str) -> bool {
-    let uuid = Uuid::try_parse(text).ok().filter(|_| text.len() == 36);
-    uuid.is_some_and(|uuid| uuid.get_version_num() == 4 && uuid.get_variant() == Variant::RFC4122)
+    canonical_uuid(text).is_some_and(|uuid| uuid.get_version_num() == 4 && uuid.get_variant() == Variant::RFC4122)
 }
 
 /// Whether the body is of now; returns `iat` and `exp`.
