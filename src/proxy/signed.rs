@@ -215,9 +215,7 @@ impl Proxy {
         let issued_at = UnixTime(self.clock.now().as_secs());
         let value = with_key(keys, move |key| {
             let claims = detached::Claims { issuer: &issuer, trust_anchor: &trust_anchor, issued_at };
-            let value = detached::sign(&content, &claims, detached::Form::Encoded, key)?;
-            let evidence = Evidence::of_own_detached_jws(value.to_str().unwrap_or_default(), &content, key);
-            Ok((value, evidence))
+            Ok(detached::sign_with_evidence(&content, &claims, detached::Form::Encoded, key)?)
         });
         let (value, evidence) = value.await?;
         head.insert_header(X_JWS_SIGNATURE, value).map_err(|_| SignatureError::NotSigned)?;

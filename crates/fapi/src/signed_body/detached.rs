@@ -114,16 +114,21 @@ pub fn verify(
                 trust_anchor: trust_anchor.into(),
                 issued_at,
                 value: value.into(),
-                evidence: match rules.form {
-                    Form::Encoded => Evidence::of_detached_jws(value, &input, jwk),
-                    Form::Unencoded => None,
-                },
+                evidence: evidence(&input, signature, jwk, rules.form),
             });
         } else {
             failure = NotVerified::Signature;
         }
     }
     Err(SignedBodyError::of_key(failure, key_id))
+}
+
+/// What shows later that the key signed; `None` of a body that is not encoded.
+fn evidence(input: &[u8], signature: &str, jwk: &str, form: Form) -> Option<Evidence> {
+    match form {
+        Form::Encoded => std::str::from_utf8(input).ok().map(|input| Evidence::of_jws(input, signature, jwk)),
+        Form::Unencoded => None,
+    }
 }
 
 /// The value of the one line of the field.
@@ -348,6 +353,19 @@ pub struct Claims<'c> {
 /// # Errors
 /// [`SignedBodyError::NotSigned`].
 pub fn sign(body: &[u8], claims: &Claims<'_>, form: Form, key: &NamedKey) -> Result<HeaderValue, SignedBodyError> {
+    sign_with_evidence(body, claims, form, key).map(|(value, _)| value)
+}
+
+/// The same, with what shows later that the key has signed; `None` of a body that is not encoded.
+///
+/// # Errors
+/// As [`sign`].
+pub fn sign_with_evidence(
+    body: &[u8],
+    claims: &Claims<'_>,
+    form: Form,
+    key: &NamedKey,
+) -> Result<(HeaderValue, Option<Evidence>), SignedBodyError> {
     let mut header = json!({
         "alg": key.algorithm().as_str(),
         "kid": key.key_id(),
@@ -361,9 +379,11 @@ pub fn sign(body: &[u8], claims: &Claims<'_>, form: Form, key: &NamedKey) -> Res
         members.insert("b64".to_owned(), Value::Bool(false));
     }
     let protected = URL_SAFE_NO_PAD.encode(header.to_string());
-    let signature = key.sign(&signing_input(&protected, body, form)).map_err(|_| SignedBodyError::NotSigned)?;
-    let value = format!("{protected}..{}", URL_SAFE_NO_PAD.encode(signature));
-    HeaderValue::try_from(value).map_err(|_| SignedBodyError::NotWritable { what: X_JWS_SIGNATURE })
+    let input = signing_input(&protected, body, form);
+    let signature = URL_SAFE_NO_PAD.encode(key.sign(&input).map_err(|_| SignedBodyError::NotSigned)?);
+    let value = HeaderValue::try_from(format!("{protected}..{signature}"));
+    let value = value.map_err(|_| SignedBodyError::NotWritable { what: X_JWS_SIGNATURE })?;
+    Ok((value, evidence(&input, &signature, &key.jwk_text(), form)))
 }
 
 const IAT: &str = "http://openbanking.org.uk/iat";

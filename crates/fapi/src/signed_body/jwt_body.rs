@@ -138,6 +138,7 @@ pub fn verify(body: &[u8], rules: &Rules<'_>, keys: &KeySet, now: UnixTime) -> R
     let algorithm = check_header(&jws, rules)?;
     let key_id = key_id(&jws)?;
     let mut made_by = "";
+    let (signed, signature) = jws.parts();
     let candidates = keys.named_with_jwk(&key_id).filter(|(key, _)| key.algorithm() == algorithm);
     // The last one that is tried is the one that verifies.
     let candidates = candidates.inspect(|(_, jwk)| made_by = jwk).map(|(key, _)| key);
@@ -149,7 +150,7 @@ pub fn verify(body: &[u8], rules: &Rules<'_>, keys: &KeySet, now: UnixTime) -> R
     let (issued_at, expires) = check_times(&claims, rules, now)?;
     let payload = payload(&claims, text, rules.payload)?;
     let (issuer, hash) = (rules.issuer.into(), sha256(text.as_bytes()));
-    let evidence = Evidence::of_jws(text, made_by);
+    let evidence = Evidence::of_jws(signed, signature, made_by);
     Ok(VerifiedBody { issuer, jti, issued_at, expires, key_id, payload, hash, evidence })
 }
 

@@ -374,13 +374,16 @@ fn uk_11_what_is_signed_here_is_verified_in_both_forms() {
     let anchors = anchors();
     let rules = Rules::new(ExpectedIssuer::Exact("001"), &anchors);
     for form in [Form::Encoded, Form::Unencoded] {
-        let value = sign(BODY.as_bytes(), &claims, form, &key).unwrap();
+        let (value, evidence) = sign_with_evidence(BODY.as_bytes(), &claims, form, &key).unwrap();
         let judge = |body: &str| {
             let rules = Rules { form, ..rules };
-            verify(&fields(&[value.to_str().unwrap()]), body.as_bytes(), &rules, &keys, NOW).map(drop)
+            verify(&fields(&[value.to_str().unwrap()]), body.as_bytes(), &rules, &keys, NOW)
         };
-        assert_eq!(judge(BODY), Ok(()), "control: {form:?}");
-        assert_eq!(judge("{}"), Err(SignedBodyError::SignatureInvalid));
+        assert_eq!(judge(BODY).map(drop), Ok(()), "control: {form:?}");
+        assert_eq!(judge("{}").map(drop), Err(SignedBodyError::SignatureInvalid));
+        let shows = |evidence: Option<&Evidence>| evidence.map(Evidence::verify);
+        let expected = (form == Form::Encoded).then_some(Ok(()));
+        assert_eq!([shows(evidence.as_ref()), shows(judge(BODY).unwrap().evidence())], [expected.clone(), expected]);
     }
     let lost = sign(BODY.as_bytes(), &claims, Form::Encoded, &lost_key());
     assert_eq!(lost.map_err(|error| error.code()), Err(Code::ResponseNotSigned));
