@@ -348,7 +348,7 @@ const fn little_endian(first: u8, between: u8, last: u8) -> [u8; 32] {
     bytes
 }
 
-pub(crate) fn without_leading_zeros(number: &[u8]) -> &[u8] {
+pub(super) fn without_leading_zeros(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros..).unwrap_or_default()
 }

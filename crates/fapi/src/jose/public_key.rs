@@ -1,5 +1,7 @@
-//! The JWK of a public key that is a SubjectPublicKeyInfo, as certificates and PEM files have it (RFC 7517 §4).
+//! The JWK of a public key that is a SubjectPublicKeyInfo, as certificates and PEM files have it (RFC 7517 §4), and the RSA key of
+//! a JWK.
 
+use aws_lc_rs::rsa::{PublicEncryptingKey, PublicKeyComponents};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
@@ -54,6 +56,12 @@ pub fn jwk_of_spki(der: &[u8]) -> Result<Map<String, Value>, PublicKeyError> {
         _ => return Err(PublicKeyError::Unsupported),
     };
     Ok(members.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect())
+}
+
+/// The RSA key with this modulus and exponent, as a JWK has them (RFC 7518 §6.3.1), in bytes; `None` if they make none.
+pub(crate) fn rsa_key(n: &[u8], e: &[u8]) -> Option<PublicEncryptingKey> {
+    let components = PublicKeyComponents { n: without_leading_zeros(n), e: without_leading_zeros(e) };
+    components.try_into().ok()
 }
 
 const P_256: &str = "1.2.840.10045.3.1.7";

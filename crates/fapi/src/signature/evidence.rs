@@ -6,7 +6,6 @@ use std::fmt;
 
 use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rsa::{PublicEncryptingKey, PublicKeyComponents};
 use aws_lc_rs::signature::{RSA_PSS_2048_8192_SHA256, UnparsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -14,7 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::error::SignatureError;
 use crate::jose::json::parse_object;
-use crate::jose::keys::{VerifyingKey, without_leading_zeros};
+use crate::jose::keys::VerifyingKey;
+use crate::jose::public_key::rsa_key;
 use crate::jose::signing_keys::NamedKey;
 use crate::jose::thumbprint::{CertificateThumbprint, KeyThumbprint};
 use crate::sha256;
@@ -188,9 +188,7 @@ impl Evidence {
 fn verifies_digest(jwk: &Map<String, Value>, digest: &[u8; 32], signature: &[u8]) -> bool {
     let number = |name| URL_SAFE_NO_PAD.decode(jwk.get(name)?.as_str()?).ok();
     let (Some(n), Some(e)) = (number("n"), number("e")) else { return false };
-    let components = PublicKeyComponents { n: without_leading_zeros(&n), e: without_leading_zeros(&e) };
-    let key: Result<PublicEncryptingKey, _> = components.try_into();
-    let der = key.ok().and_then(|key| key.as_der().ok());
+    let der = rsa_key(&n, &e).and_then(|key| key.as_der().ok());
     let digest = Digest::import_less_safe(digest, &SHA256).ok();
     der.zip(digest).is_some_and(|(der, digest)| {
         let key = UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, der.as_ref());

@@ -7,7 +7,6 @@ use aws_lc_rs::agreement::{self, ECDH_P256};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rsa::{
     self, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey,
-    PublicEncryptingKey, PublicKeyComponents,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,8 +14,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
 use serde_json::{Map, Value};
 
-use super::super::keys::{VerifyingKey, without_leading_zeros};
-use super::super::public_key::jwk_of_spki;
+use super::super::keys::VerifyingKey;
+use super::super::public_key::{jwk_of_spki, rsa_key};
 use super::super::signing::private_key_of_pem;
 use super::super::thumbprint::KeyThumbprint;
 use super::agreement::{Agreement, Point, sent};
@@ -344,9 +343,7 @@ fn rsa_public(jwk: &Map<String, Value>) -> Result<OaepPublicEncryptingKey, Encry
         let bytes = text.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
         bytes.ok_or(EncryptionKeyError::Malformed { member })
     };
-    let (n, e) = (number("n")?, number("e")?);
-    let components = PublicKeyComponents { n: without_leading_zeros(&n), e: without_leading_zeros(&e) };
-    let key: PublicEncryptingKey = components.try_into().map_err(|_| EncryptionKeyError::Unsupported)?;
+    let key = rsa_key(&number("n")?, &number("e")?).ok_or(EncryptionKeyError::Unsupported)?;
     if !RSA_BITS.contains(&key.key_size_bits()) {
         return Err(EncryptionKeyError::Unsupported);
     }
