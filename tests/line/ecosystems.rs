@@ -94,6 +94,14 @@ async fn bg_07_bg_09_a_refusal_repeats_the_id_and_has_its_challenge() {
     assert_eq!((response.status().as_u16(), &response.headers()["x-request-id"]), (401, &UUID.parse().unwrap()));
     assert!(response.headers().contains_key(header::WWW_AUTHENTICATE));
     assert_eq!(body(&response)["tppMessages"][0]["category"], "ERROR");
+    // The id is of the ecosystem, and not of its errors.
+    let profile = "profile: { base: fapi2-security, ecosystem: berlin-group }\nerrors: problem\n";
+    let world = World::with(|scene| scene.replace("profile: fapi2-security\n", profile)).await;
+    let response = world.client().send(call(Some("a.b.c"), "/accounts", &[("x-request-id", UUID)])).await.unwrap();
+    assert_eq!(
+        (body(&response)["status"].as_u64(), &response.headers()["x-request-id"]),
+        (Some(401), &UUID.parse().unwrap())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use crate::authorization_server::{AnswerError, EndpointError};
 use crate::code::{Code, OAuthError};
 use crate::credentials::{CredentialsError, Scheme};
 use crate::dpop::DpopError;
+use crate::ecosystem::Ecosystem;
 use crate::error_format::{self, ErrorFormat, Told};
 use crate::headers::{DPOP_NONCE, INTERACTION_ID, InteractionId};
 use crate::jose::keys::Algorithm;
@@ -390,6 +391,11 @@ impl Rejection {
         self.seen.route.as_ref()?.policy()?.signature()?.request.as_ref()
     }
 
+    /// The ecosystem of the route, whatever form its errors have.
+    fn ecosystem(&self) -> Option<Ecosystem> {
+        self.seen.route.as_ref()?.policy()?.ecosystem()
+    }
+
     /// Whether the request was for an endpoint of an authorization server, whose clients expect its errors and no challenges (RFC
     /// 6749 §5.2).
     fn is_at_an_endpoint(&self) -> bool {
@@ -427,7 +433,7 @@ impl Rejection {
         if let Some(media_type) = media_type {
             headers.insert(header::CONTENT_TYPE, media_type);
         }
-        if let (ErrorFormat::Ecosystem(ecosystem), Some(request)) = (format, context.request) {
+        if let (Some(ecosystem), Some(request)) = (self.ecosystem().or(format.ecosystem()), context.request) {
             ecosystem.repeat(request, headers);
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -30,6 +30,14 @@ pub enum ErrorFormat {
 }
 
 impl ErrorFormat {
+    /// The ecosystem whose form it is.
+    pub(crate) const fn ecosystem(&self) -> Option<Ecosystem> {
+        match self {
+            Self::Ecosystem(ecosystem) => Some(*ecosystem),
+            Self::Json | Self::Problem | Self::Template(_) => None,
+        }
+    }
+
     /// The value of `Content-Type` and the body; `None` if there is none. What is told has no character that JSON escapes.
     pub fn body(&self, told: &Told<'_>) -> Option<(HeaderValue, String)> {
         let Told { error, description, .. } = told;
