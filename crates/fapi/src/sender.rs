@@ -308,6 +308,11 @@ impl AcceptedToken {
         }
     }
 
+    /// The client that it was issued to, if it says so.
+    pub fn client_id(&self) -> Option<&str> {
+        self.claims().text("client_id")
+    }
+
     /// The token with its sender, if that is proven.
     pub const fn bound(&self) -> Option<&BoundToken> {
         match self {

@@ -47,8 +47,8 @@ pub(in crate::config) struct Signature {
     /// What the upstream gets of a body that is a signed JWT; only with `brazil` and `gulf`.
     #[schemars(extend("default" = "as_is"))]
     pub(in crate::config) forward: Option<SignedForward>,
-    /// The keys that every body is encrypted for one of, named by its `kid` if there are several, as a JWE around the signed JWT, with RSA-OAEP-256 or ECDH-ES, and A256GCM;
-    /// only with `brazil` and `gulf`. A body that is signed only is then refused. Default: none is encrypted.
+    /// The keys that every body is encrypted for one of, named by its `kid` if there are several, as a JWE around the signed JWT, with
+    /// RSA-OAEP-256 or ECDH-ES, and A256GCM; only with `brazil` and `gulf`. A body that is signed only is then refused. Default: none is encrypted.
     #[schemars(length(min = 1, max = 8))]
     pub(in crate::config) decryption_keys: Option<Vec<DecryptionKey>>,
     /// The largest response that is kept and signed, from 1KiB to 64MiB; only with `response`.

@@ -459,7 +459,7 @@ impl Authorized {
 
     /// The client of the token.
     pub fn client_id(&self) -> Option<&str> {
-        self.token.as_ref().and_then(|token| token.claims().text("client_id"))
+        self.token.as_ref().and_then(AcceptedToken::client_id)
     }
 
     /// The same of a request of whose signature nobody knows whether it is the first, for this reason, if the route is in shadow.

@@ -10,6 +10,7 @@ use crate::UnixTime;
 use crate::jose::keys::KeySet;
 use crate::peer::ClientCertificate;
 use crate::route::Route;
+use crate::sender::AcceptedToken;
 use crate::shadow::{InShadow, WouldDeny};
 use crate::signature::component::Component;
 use crate::signature::digest::{CONTENT_DIGEST, ClaimedDigest, ContentHasher};
@@ -89,7 +90,7 @@ impl AwaitsSignature {
 
     /// The client of the token, whose keys count.
     pub fn client_id(&self) -> Option<&str> {
-        self.rest.token().and_then(|token| token.claims().text("client_id"))
+        self.rest.token().and_then(AcceptedToken::client_id)
     }
 
     /// Judges the signature over the header section, or, where the content is signed by itself, whether it claims to be.
@@ -237,7 +238,7 @@ impl AwaitsContent {
 
     /// The client of the token, whose keys count.
     pub fn client_id(&self) -> Option<&str> {
-        self.rest.token().and_then(|token| token.claims().text("client_id"))
+        self.rest.token().and_then(AcceptedToken::client_id)
     }
 
     /// Whether it has a signature, which need not be.
@@ -293,7 +294,7 @@ impl AwaitsContent {
             (Head::Unsigned, _) => return Ok(rest),
             (Head::Http { signed, remember_for, .. }, content) => http_signed(signed, remember_for, content),
             (Head::Seal { sealed, remember_for, .. }, ReadContent::Hashed(hasher)) => {
-                let client = rest.token().and_then(|token| token.claims().text("client_id")).unwrap_or_default();
+                let client = rest.token().and_then(AcceptedToken::client_id).unwrap_or_default();
                 sealed_by(client, sealed, remember_for, hasher)
             }
             (Head::Content, ReadContent::Verified(verified)) => verified.map(SignedContent::into_request),
