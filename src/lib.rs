@@ -26,7 +26,8 @@
 //! 6. [`fapi::sender`]: the client proves what the token's `cnf` names: the certificate of this connection, a DPoP
 //!    proof that matches the request, the token and the time ([`fapi::dpop`]), or both. The result is a
 //!    [`BoundToken`](fapi::sender::BoundToken), and the route's other [`rate_limits`] are taken.
-//! 7. [`fapi::policy`]: the token's scope covers the route. The request is [`Authorized`](fapi::permit::Authorized); if
+//! 7. [`fapi::policy`]: the token's scope covers the route, and the consent that it was given out for still stands
+//!    ([`consents`]). The request is [`Authorized`](fapi::permit::Authorized); if
 //!    its body could contain a second token, the proxy reads the body and the line judges it.
 //! 8. [`fapi::signature`]: where the route says so, the client has signed the request, and its content is the one that was
 //!    signed.
@@ -42,7 +43,7 @@
 //! # Modules
 //!
 //! The crate [`fapi`] is pure: it uses no clock, no sockets and no files. Around it, [`issuer`] queries authorization
-//! servers, [`authorization_server`] knows the clients of those behind the gateway, [`signatures`] the keys of clients that sign
+//! servers, [`consents`] services that know in which state consents are, [`authorization_server`] knows the clients of those behind the gateway, [`signatures`] the keys of clients that sign
 //! requests, [`replay`] records used proofs, in memory or in a [`store`] that replicas share, and [`rate_limits`] counts how
 //! fast requests come, which replicas can tell each other through one. [`connection`], [`proxy`], [`upstream`], [`admin`]
 //! and [`server`] are the edge, built on Pingora. [`telemetry`] is what operators see; [`trace`] records some exchanges, whose
@@ -58,6 +59,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod connection;
+pub mod consents;
 pub mod gateway;
 pub mod generation;
 pub mod issuer;

@@ -15,6 +15,7 @@ use fapi::route::Origins;
 use fapi_gateway::authorization_server::AuthorizationServers;
 use fapi_gateway::clock::Clock;
 use fapi_gateway::config::Config;
+use fapi_gateway::consents::Consents;
 use fapi_gateway::gateway::{Client, Gateway, Verdict};
 use fapi_gateway::issuer::Issuers;
 use fapi_gateway::replay::ReplayLog;
@@ -168,6 +169,7 @@ routes:
         let now = now();
         let gateway = Gateway {
             client_keys: ClientKeySets::default(),
+            consents: Consents::default(),
             authorization_servers: AuthorizationServers::new(
                 config.authorization_servers,
                 &[],
@@ -245,6 +247,7 @@ routes:
                     Judged::AwaitsForm(_)
                     | Judged::AwaitsBody(_)
                     | Judged::AwaitsSignature(_)
+                    | Judged::AwaitsConsent(_)
                     | Judged::AwaitsParameters(_),
                     _,
                 )

@@ -4,6 +4,7 @@
 //! consulting the replay log wait for anything. What a step proves is a type that the next step requires, so skipping a
 //! step does not compile.
 
+mod consent;
 mod endpoint;
 mod signature;
 
@@ -30,6 +31,7 @@ use http::request::Parts;
 use self::endpoint::without_nonce;
 pub use self::signature::{HeadJudged, WholeContent, request_view};
 use crate::authorization_server::AuthorizationServers;
+use crate::consents::Consents;
 use crate::issuer::Issuers;
 use crate::issuer::introspection::Asker;
 use crate::rate_limits::{RateLimits, Taken};
@@ -67,6 +69,8 @@ pub struct Gateway {
     pub authorization_servers: AuthorizationServers,
     /// The keys of clients that sign requests.
     pub client_keys: ClientKeySets,
+    /// Who says in which state consents are.
+    pub consents: Consents,
 }
 
 impl Gateway {
@@ -292,6 +296,10 @@ impl Gateway {
                 }
                 judged
             }
+        };
+        let judged = match judged.without_consent() {
+            Ok(judged) => judged,
+            Err(waiting) => Box::pin(self.judge_consent(waiting, now)).await?,
         };
         Ok(Verdict::Judged(judged, taken))
     }

@@ -219,6 +219,11 @@ impl Issuers {
         })
     }
 
+    /// Whether the consent with this id is revoked, for tokens of this `iss`.
+    pub fn consent_revoked(&self, issuer: Option<&str>, id: &str, now: UnixTime) -> bool {
+        self.revocations.names_consent(issuer, id, now)
+    }
+
     /// Whether the token has been revoked since it was found active.
     pub fn revoked(&self, token: &ActiveToken) -> bool {
         !self.revocations.clears(token)

@@ -136,8 +136,8 @@ impl Proxy {
                 let form = read_once(session, context, &limits, BUFFER, &mut body).await?;
                 waiting.judge(form)?
             }
-            Judged::AwaitsSignature(_) => {
-                let detail = "a signature was judged, and is to be judged again".to_owned();
+            Judged::AwaitsSignature(_) | Judged::AwaitsConsent(_) => {
+                let detail = "a signature or a consent was judged, and is to be judged again".to_owned();
                 return Err(Unavailable::Internal { detail }.into());
             }
             Judged::AwaitsParameters(guard) => {

@@ -17,6 +17,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::connection::trusted_proxy::TrustedProxy;
 use crate::connection::{VirtualHost, VirtualHosts};
+use crate::consents::Consents;
 use crate::gateway::Gateway;
 use crate::generation::{Generation, ReplayLimits};
 use crate::issuer::Issuers;
@@ -50,7 +51,8 @@ impl Shared {
         let from_issuers = |kind| matches!(kind, Kind::Keys | Kind::IntrospectionEndpoint | Kind::Introspection);
         for (kind, name) in &generation.resources {
             let resource = self.resources.of(*kind, name);
-            let is_server = matches!(kind, Kind::Upstream | Kind::Store | Kind::Revocations | Kind::Collector);
+            let is_server =
+                matches!(kind, Kind::Upstream | Kind::Store | Kind::Revocations | Kind::Collector | Kind::Consents);
             if !from_issuers(*kind) && !is_server {
                 resource.succeeded();
             }
@@ -184,6 +186,10 @@ pub(super) fn build(
         })
     });
     let upstreams = upstreams.collect();
+    let consents = Consents::new(config.consents, before.map(|before| &before.gateway.consents), |name| {
+        named.insert((Kind::Consents, name.clone()));
+        (Arc::new(metrics.consents(name)), resources.of(Kind::Consents, name))
+    })?;
     let authorization_servers = AuthorizationServers::new(
         config.authorization_servers,
         &stores,
@@ -229,6 +235,7 @@ pub(super) fn build(
                 before.map(|before| &before.gateway.client_keys),
             )?,
             authorization_servers,
+            consents,
         },
         upstreams,
         stores,

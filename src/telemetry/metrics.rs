@@ -13,6 +13,7 @@ use prometheus::{
 };
 
 use super::arrivals::Arrivals;
+use super::consents::{ConsentFamilies, ConsentMetrics};
 use super::exemplars::{Exemplars, Timing};
 use super::history::{History, Refused};
 use super::issuers::IssuerFamilies;
@@ -45,6 +46,7 @@ pub struct Metrics {
     exchanges: IntGaugeVec,
     pub(super) issuers: IssuerFamilies,
     stores: StoreFamilies,
+    consents: ConsentFamilies,
     /// The connections before their first request.
     pub arrivals: Arrivals,
     /// The connections that a limit refused.
@@ -220,7 +222,7 @@ impl Metrics {
             begin(&reloads, &[outcome]);
         }
         // What was recorded has a kind, and what was not has none.
-        for kind in [Kind::Token, Kind::Jti, Kind::Subject, Kind::ClientId, Kind::SessionId] {
+        for kind in [Kind::Token, Kind::Jti, Kind::Subject, Kind::ClientId, Kind::SessionId, Kind::Consent] {
             begin(&revocations, &[kind.as_str(), RevocationOutcome::Recorded.as_str()]);
         }
         for outcome in RevocationOutcome::UNRECORDED {
@@ -250,6 +252,7 @@ impl Metrics {
             exchanges,
             issuers: IssuerFamilies::new(&registry)?,
             stores: StoreFamilies::new(&registry)?,
+            consents: ConsentFamilies::new(&registry)?,
             arrivals: Arrivals::new(&registry)?,
             overload: Overload::new(&registry)?,
             spans: SpanMetrics::new(&registry)?,
@@ -384,6 +387,11 @@ impl Metrics {
     /// The counters of a store.
     pub fn store(&self, name: &str) -> StoreMetrics {
         self.stores.of(name)
+    }
+
+    /// The counters of a service of consents.
+    pub fn consents(&self, service: &str) -> ConsentMetrics {
+        self.consents.of(service)
     }
 
     /// The counter of uses of rate limits that a store may know nothing of.

@@ -2,6 +2,7 @@
 
 pub mod arrivals;
 pub mod audit;
+pub mod consents;
 pub mod exemplars;
 pub mod filter;
 pub mod history;

@@ -6,6 +6,7 @@ mod allocations;
 mod authorization_details;
 mod authorization_server;
 mod compared_bodies;
+mod consents;
 mod cors;
 mod dpop;
 mod ecosystems;

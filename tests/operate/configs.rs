@@ -1115,7 +1115,7 @@ fn general(path: &str) -> String {
     let mut general = String::new();
     for part in path.split('.') {
         let part = part.split_once('[').map_or(part.to_owned(), |(key, _)| format!("{key}[]"));
-        let chosen = ["upstreams", "error_templates", "stores", "client_keys"].contains(&&*general)
+        let chosen = ["upstreams", "error_templates", "stores", "client_keys", "consents"].contains(&&*general)
             || general.ends_with(".claims")
             || general.ends_with(".header_files")
             || general == "tracing.otlp.resource"

@@ -305,6 +305,18 @@ codes! {
     ClaimRefused = "claim_refused", FORBIDDEN, Some(InsufficientRights);
     /// No element of `authorization_details` has all that an entry of `require.authorization_details` says (RFC 9396 §9).
     AuthorizationDetailsInsufficient = "authorization_details_insufficient", FORBIDDEN, Some(InsufficientRights);
+    /// The token, or the request, does not name one consent where `require.consent` says.
+    ConsentMissing = "consent_missing", FORBIDDEN, Some(InsufficientRights);
+    /// The request is not for the consent of its token, or the consent is another client's (`require.consent`).
+    ConsentMismatch = "consent_mismatch", FORBIDDEN, Some(InsufficientRights);
+    /// Whoever is asked about consents knows no such consent.
+    ConsentUnknown = "consent_unknown", FORBIDDEN, Some(InsufficientRights);
+    /// The time of the consent is over.
+    ConsentExpired = "consent_expired", FORBIDDEN, Some(InsufficientRights);
+    /// The consent was taken back.
+    ConsentRevoked = "consent_revoked", FORBIDDEN, Some(InsufficientRights);
+    /// The consent is in another state than those of `require.consent`.
+    ConsentRefused = "consent_refused", FORBIDDEN, Some(InsufficientRights);
     /// The route compares the body with the token, and it is not declared as JSON in UTF-8, or it has a `Content-Encoding` (RFC
     /// 9110 §15.5.16).
     BodyTypeUnsupported = "body_type_unsupported", UNSUPPORTED_MEDIA_TYPE, None;
@@ -351,6 +363,10 @@ codes! {
     RevocationsStale = "revocations_stale", SERVICE_UNAVAILABLE, None;
     /// No list says whether the certificate of a signature is revoked, or one that is past its `nextUpdate` (RFC 5280 §6.3.3).
     RevocationStatusUnknown = "revocation_status_unknown", SERVICE_UNAVAILABLE, None;
+    /// Whoever is asked about consents did not answer as it must (our fault or the bank's: no challenge).
+    ConsentUnavailable = "consent_unavailable", SERVICE_UNAVAILABLE, None;
+    /// Too many requests of this client are waiting to be told about consents, `consents.*.max_waiting_per_client` (RFC 6585 §4).
+    ConsentShareExceeded = "consent_share_exceeded", TOO_MANY_REQUESTS, None;
     /// Too many requests of this client are waiting for the issuer, `introspection.max_waiting_per_client` (RFC 6585 §4).
     IntrospectionShareExceeded = "introspection_share_exceeded", TOO_MANY_REQUESTS, None;
     /// The key of the proof has used `replay.max_entries_per_key` other proofs that are still remembered (RFC 6585 §4).

@@ -145,6 +145,12 @@ pub enum ShareExceeded {
         /// The upstream's configured name.
         upstream: Arc<str>,
     },
+    /// Of the requests that wait to be told about consents.
+    #[error("too many requests of this client are waiting to be told about consents by {name:?}")]
+    Consent {
+        /// The configured name of whoever is asked.
+        name: Arc<str>,
+    },
     /// Of the requests that wait for an issuer.
     #[error("too many requests of this client are waiting for responses of issuer {issuer:?}")]
     Introspection {
@@ -159,6 +165,7 @@ impl ShareExceeded {
         match self {
             Self::ReplayLog => Code::ReplayShareExceeded,
             Self::Introspection { .. } => Code::IntrospectionShareExceeded,
+            Self::Consent { .. } => Code::ConsentShareExceeded,
             Self::Exchanges { .. } => Code::ShareExceeded,
             Self::Upstream { .. } => Code::UpstreamShareExceeded,
         }
@@ -213,6 +220,12 @@ pub enum Unavailable {
         age: u64,
         /// The limit in seconds.
         max_age: u64,
+    },
+    /// Nobody said in which state a consent is.
+    #[error("nobody says in which state the consent is: {detail}")]
+    Consent {
+        /// What went wrong.
+        detail: Arc<str>,
     },
     /// The keys of a client of an authorization server could not be read.
     #[error("the keys of the client {client:?} cannot be read: {detail}")]
@@ -293,6 +306,7 @@ impl Unavailable {
             }
             Self::Introspection { .. } => Code::IntrospectionUnavailable,
             Self::RevocationsNeverRead { .. } | Self::RevocationsTooOld { .. } => Code::RevocationsStale,
+            Self::Consent { .. } => Code::ConsentUnavailable,
             Self::ClientKeys { .. } => Code::KeysUnavailable,
             Self::PushedRequests { .. } => Code::PushedRequestsUnavailable,
             Self::ReplayLog { .. } => Code::ReplayLogUnavailable,
@@ -376,14 +390,18 @@ impl Rejection {
     }
 
     /// The status that the client sees: that of the code, but at an authorization server a proof at fault is no 401 (RFC 9449 §5,
-    /// §8), and some ecosystems have another one for signatures.
+    /// §8), and some ecosystems have others for signatures and consents.
     pub fn status(&self) -> StatusCode {
         let of_a_proof =
             matches!(self.code().oauth_error(), Some(OAuthError::InvalidDpopProof | OAuthError::UseDpopNonce));
         if of_a_proof && self.is_at_an_endpoint() {
             return StatusCode::BAD_REQUEST;
         }
-        self.signature_rules().map_or(self.code().status(), |rules| rules.form.status(self.code()))
+        let code = self.code();
+        match self.signature_rules().map(|rules| rules.form.status(code)).filter(|status| *status != code.status()) {
+            Some(of_signatures) => of_signatures,
+            None => self.ecosystem().map_or(code.status(), |ecosystem| ecosystem.status(code)),
+        }
     }
 
     /// What the route says of signatures of requests.
@@ -462,6 +480,7 @@ impl Rejection {
                 | Unavailable::Introspection { .. }
                 | Unavailable::RevocationsNeverRead { .. }
                 | Unavailable::RevocationsTooOld { .. }
+                | Unavailable::Consent { .. }
                 | Unavailable::ClientKeys { .. }
                 | Unavailable::PushedRequests { .. }
                 | Unavailable::ReplayLog { .. }

@@ -235,6 +235,14 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::TokenLifetimeExceeded
         | Code::ClaimRefused
         | Code::AuthorizationDetailsInsufficient
+        | Code::ConsentMissing
+        | Code::ConsentMismatch
+        | Code::ConsentUnknown
+        | Code::ConsentExpired
+        | Code::ConsentRevoked
+        | Code::ConsentRefused
+        | Code::ConsentUnavailable
+        | Code::ConsentShareExceeded
         | Code::BodyTypeUnsupported
         | Code::BodyUnreadable
         | Code::AcrInsufficient
@@ -385,7 +393,8 @@ mod tests {
             "replay_log_unavailable",
         ];
         for code in Code::ALL.iter().map(|code| code.as_str()) {
-            let expected = code.starts_with("dpop_") || code.starts_with("signature_") || beside_proofs.contains(&code);
+            let of_kinds = ["dpop_", "signature_", "consent_"].iter().any(|kind| code.starts_with(kind));
+            let expected = of_kinds || beside_proofs.contains(&code);
             assert_eq!(passing.contains(&code), expected, "{code}");
         }
     }

@@ -111,6 +111,9 @@ impl Step {
                 | Unavailable::RevocationsNeverRead { .. }
                 | Unavailable::RevocationsTooOld { .. },
             ) => Self::Token,
+            Cause::Share(ShareExceeded::Consent { .. }) | Cause::Unavailable(Unavailable::Consent { .. }) => {
+                Self::Requirements
+            }
             Cause::Exchange(_)
             | Cause::Share(ShareExceeded::Exchanges { .. } | ShareExceeded::Upstream { .. })
             | Cause::Unavailable(
@@ -177,6 +180,12 @@ impl Step {
             | PolicyError::ClaimIncomparable { .. }
             | PolicyError::AuthorizationDetailsMalformed
             | PolicyError::AuthorizationDetailsInsufficient { .. }
+            | PolicyError::ConsentMissing { .. }
+            | PolicyError::ConsentMismatch { .. }
+            | PolicyError::ConsentUnknown
+            | PolicyError::ConsentExpired { .. }
+            | PolicyError::ConsentRevoked { .. }
+            | PolicyError::ConsentRefused { .. }
             | PolicyError::BodyTypeUnsupported
             | PolicyError::BodyUnreadable
             | PolicyError::AcrInsufficient { .. }

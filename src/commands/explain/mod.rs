@@ -43,6 +43,7 @@ use crate::config::{Config, Listener};
 use crate::connection::VirtualHost;
 use crate::connection::handshake::HandshakeError;
 use crate::connection::tls::Reason;
+use crate::consents::Source;
 use crate::gateway::{Client, Verdict};
 use crate::generation::Generation;
 use crate::resource::{Kind, Resources};
@@ -87,7 +88,7 @@ pub struct Arguments {
 }
 
 /// Explains the call. The exit code is 0 if it would be forwarded or is for metadata, 1 if it would be refused, 69 if that
-/// cannot be said without asking an issuer, or without a body. What keeps it from being explained has another one.
+/// cannot be said without asking an issuer or about a consent, or without a body. What keeps it from being explained has another one.
 pub fn run(arguments: &Arguments) -> ExitCode {
     match explain(arguments).and_then(|(text, exit)| super::print(&text).map(|()| exit)) {
         Ok(exit) => ExitCode::from(exit),
@@ -109,6 +110,7 @@ fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
     let jwks = arguments.jwks.as_deref().map(super::input).transpose()?;
     let surroundings = Surroundings::of(&config, &call);
     if !arguments.fetch {
+        config.consents.iter_mut().for_each(|source| *source = Source::Nobody);
         for issuer in &mut config.issuers {
             // Without an endpoint nobody can be asked, and only `--fetch` finds the one in the metadata.
             if let Some(introspection) = &mut issuer.introspection {
@@ -143,7 +145,7 @@ fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
         Ended::Permitted(..) | Ended::Described(_) => 0,
         Ended::Handshake(..) => NOT_GOOD,
         Ended::NoBody(_) | Ended::NoSignature(_) => UNAVAILABLE,
-        Ended::Refused(rejection) if needs_issuer(rejection.cause()) => UNAVAILABLE,
+        Ended::Refused(rejection) if needs_answer(rejection.cause()) => UNAVAILABLE,
         Ended::Refused(_) => NOT_GOOD,
     };
     let unread = match &ended {
@@ -198,7 +200,9 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
                 (Judged::AwaitsParameters(guard), Some(body)) => {
                     generation.gateway.judge_form(*guard, &request, body, client, call.now, &mut seen).await
                 }
-                (Judged::AwaitsSignature(_), _) => return Ended::NoSignature(Box::new(seen)),
+                (Judged::AwaitsSignature(_) | Judged::AwaitsConsent(_), _) => {
+                    return Ended::NoSignature(Box::new(seen));
+                }
                 (Judged::AwaitsBody(_) | Judged::AwaitsParameters(_), None) => return Ended::NoBody(Box::new(seen)),
             };
             let permit = match authorized {
@@ -232,9 +236,9 @@ fn unsigned(waiting: Box<AwaitsSignature>, call: &Call, request: &Parts) -> Opti
     waiting.head_signed(head).judge(ReadContent::Unread).ok()
 }
 
-/// Whether an issuer would have to be asked to go on.
-fn needs_issuer(cause: &Cause) -> bool {
-    awaited(cause).is_some()
+/// Whether an issuer, or whoever knows the consent, would have to be asked to go on.
+fn needs_answer(cause: &Cause) -> bool {
+    awaited(cause).is_some() || matches!(cause, Cause::Unavailable(Unavailable::Consent { .. }))
 }
 
 /// The name of the issuer that would have to be asked to go on.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use fapi::UnixTime;
+use fapi::code::Code;
 use fapi::credentials::Scheme;
 use fapi::jose::thumbprint::KeyThumbprint;
 use fapi::metadata::Document;
@@ -17,7 +18,7 @@ use fapi::token::{ActiveToken, Claims, Confirmation};
 use serde_json::Value;
 
 use super::claimed::{Jws, shown};
-use super::{Call, Ended, needs_issuer};
+use super::{Call, Ended, needs_answer};
 use crate::config::{Config, VirtualHost};
 use crate::connection::tls::{ClientCertificates, Demand, Reason, Trust};
 
@@ -183,8 +184,7 @@ impl<'a> Report<'a> {
                 )
             }
             Ended::Refused(rejection) if self.undecided(rejection) => {
-                let policy = rejection.seen().route.as_deref().and_then(Route::policy);
-                writeln!(&mut text, "not decided: {}\n{}", rejection.cause(), self.way_out(policy))
+                writeln!(&mut text, "not decided: {}\n{}", rejection.cause(), self.way_out(rejection))
             }
             Ended::Refused(rejection) => self.refused(&mut text, rejection),
         };
@@ -203,7 +203,7 @@ impl<'a> Report<'a> {
 
     /// Whether the call cannot be judged because issuers were not asked.
     fn undecided(&self, rejection: &Rejection) -> bool {
-        !self.fetch && needs_issuer(rejection.cause())
+        !self.fetch && needs_answer(rejection.cause())
     }
 
     /// The server name that the handshake expects, and the one that it saw.
@@ -220,7 +220,11 @@ impl<'a> Report<'a> {
     }
 
     /// What would decide the call.
-    fn way_out(&self, policy: Option<&Policy>) -> &'static str {
+    fn way_out(&self, rejection: &Rejection) -> &'static str {
+        if rejection.code() == Code::ConsentUnavailable {
+            return "The service in `consents` would have to be asked about the consent: --fetch does it.";
+        }
+        let policy = rejection.seen().route.as_deref().and_then(Route::policy);
         match self.claimed_issuer(policy).filter(|issuer| !issuer.introspected) {
             Some(_) => {
                 "The keys of the issuer would have to be read: give them with --jwks FILE, or let them be read with --fetch."

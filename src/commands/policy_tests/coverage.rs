@@ -21,11 +21,12 @@ enum Required {
     TokenLifetime,
     Claims,
     AuthorizationDetails,
+    Consent,
     Authentication,
 }
 
 impl Required {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Scopes,
         Self::SenderConstraint,
         Self::Clients,
@@ -33,6 +34,7 @@ impl Required {
         Self::TokenLifetime,
         Self::Claims,
         Self::AuthorizationDetails,
+        Self::Consent,
         Self::Authentication,
     ];
 
@@ -45,6 +47,7 @@ impl Required {
             Self::TokenLifetime => "require.token_lifetime",
             Self::Claims => "require.claims",
             Self::AuthorizationDetails => "require.authorization_details",
+            Self::Consent => "require.consent",
             Self::Authentication => "require.authentication",
         }
     }
@@ -58,6 +61,7 @@ impl Required {
             Self::TokenLifetime => requirements.token_lifetime.is_some(),
             Self::Claims => !requirements.claims.is_empty(),
             Self::AuthorizationDetails => !requirements.authorization_details.is_empty(),
+            Self::Consent => requirements.consent.is_some(),
             Self::Authentication => requirements.authentication.is_some(),
         }
     }
@@ -70,13 +74,19 @@ impl Required {
 }
 
 /// The codes of scopes and requirements. All others that a shadow may let pass are those of the sender constraint.
-const OF_POLICY: [(Code, Required); 10] = [
+const OF_POLICY: [(Code, Required); 16] = [
     (Code::ScopeInsufficient, Required::Scopes),
     (Code::ClientRefused, Required::Clients),
     (Code::SubjectMissing, Required::Subject),
     (Code::TokenLifetimeExceeded, Required::TokenLifetime),
     (Code::ClaimRefused, Required::Claims),
     (Code::AuthorizationDetailsInsufficient, Required::AuthorizationDetails),
+    (Code::ConsentMissing, Required::Consent),
+    (Code::ConsentMismatch, Required::Consent),
+    (Code::ConsentUnknown, Required::Consent),
+    (Code::ConsentExpired, Required::Consent),
+    (Code::ConsentRevoked, Required::Consent),
+    (Code::ConsentRefused, Required::Consent),
     (Code::BodyTypeUnsupported, Required::AuthorizationDetails),
     (Code::BodyUnreadable, Required::AuthorizationDetails),
     (Code::AcrInsufficient, Required::Authentication),

@@ -37,6 +37,7 @@ use super::{BAD_CONFIGURATION, Failure, INPUT_OUTPUT, NOT_GOOD};
 use crate::clock::Clock;
 use crate::config::{Binding, Config, Decision, GivenToken, Known, PolicyTest, VirtualHost};
 use crate::connection::tls::{ClientCertificates, Demand};
+use crate::consents::{Scripted, Source as ConsentSource};
 use crate::gateway::{Client, HeadJudged, Verdict, WholeContent};
 use crate::generation::Generation;
 use crate::rate_limits::Taken;
@@ -126,6 +127,7 @@ struct Stage {
     signers: Signers,
     clients: Clients,
     request_signer: RequestSigner,
+    consents: Arc<Scripted>,
     /// The time, in seconds since 1970.
     now: Arc<AtomicU64>,
 }
@@ -153,6 +155,8 @@ impl Stage {
         for set in &mut config.client_keys {
             set.source = Source::Everybody(request_signer.client().clone());
         }
+        let consents = Arc::new(Scripted::default());
+        config.consents.iter_mut().for_each(|source| *source = ConsentSource::Test(consents.clone()));
         let signers = Signers::of(&config.issuers).map_err(|error| unable(&error))?;
         let now = Arc::new(AtomicU64::new(0));
         let clock = now.clone();
@@ -160,12 +164,13 @@ impl Stage {
         let (generation, _) = server::detached(config, clock).map_err(|error| unable(&error))?;
         let issuers = &generation.gateway.issuers;
         issuers.pin_keys(&signers.jwks()).map_err(|error| unable(&error))?;
-        Ok(Self { generation, hosts, signers, clients, request_signer, now })
+        Ok(Self { generation, hosts, signers, clients, request_signer, consents, now })
     }
 
     /// Decides on the call of a test. A client that is asked for a nonce sends it with a second proof.
     async fn decide(&self, test: &PolicyTest, now: UnixTime) -> Result<Found, Failure> {
         self.now.store(now.0, Ordering::Relaxed);
+        self.consents.say(test.consent.clone());
         let unable = |error: &dyn std::fmt::Display| Failure::new(NOT_GOOD, error.to_string());
         let token = test.token.as_ref().map(|given| self.signers.token(given, &self.clients, now)).transpose();
         let token = token.map_err(|error| unable(&error))?;
@@ -300,8 +305,8 @@ impl Stage {
             Judged::Authorized(authorized) => authorized,
             Judged::AwaitsForm(waiting) => waiting.judge(body)?,
             Judged::AwaitsBody(waiting) => waiting.judge(body)?,
-            Judged::AwaitsSignature(_) => {
-                let detail = "a signature was judged, and is to be judged again".to_owned();
+            Judged::AwaitsSignature(_) | Judged::AwaitsConsent(_) => {
+                let detail = "a signature or a consent was judged, and is to be judged again".to_owned();
                 return Err(Unavailable::Internal { detail }.into());
             }
             Judged::AwaitsParameters(guard) => {

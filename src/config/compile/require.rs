@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fapi::ecosystem::Ecosystem;
 use fapi::policy::{
     Authentication, BodyMember, ClaimRule, Clients, Comparison, DetailNeeds, DetailRule, InvalidPolicy, MemberRule,
     Operand, Requirements, Scalar, TokenLifetime,
@@ -9,6 +10,7 @@ use fapi::policy::{
 use fapi::route::Pattern;
 
 use super::Build;
+use super::consents::ConsentServices;
 use crate::config::error::KeyPath;
 use crate::config::file;
 
@@ -17,8 +19,10 @@ impl Build<'_> {
     pub(super) fn require(
         &mut self,
         at: &KeyPath,
-        entry: Option<&file::Require>,
+        entry: Option<&mut file::Require>,
         pattern: Option<&Pattern>,
+        ecosystem: Option<Ecosystem>,
+        services: &ConsentServices,
     ) -> Option<Requirements> {
         let Some(entry) = entry else { return Some(Requirements::default()) };
         let parts = [
@@ -27,6 +31,7 @@ impl Build<'_> {
             entry.token_lifetime.is_some(),
             entry.claims.is_some(),
             entry.authorization_details.is_some(),
+            entry.consent.is_some(),
             entry.authentication.is_some(),
         ];
         if !parts.contains(&true) {
@@ -46,16 +51,20 @@ impl Build<'_> {
         let claims = self.required_claims(&at.key("claims"), entry.claims.as_deref(), pattern);
         let details = entry.authorization_details.as_deref();
         let details = self.required_details(&at.key("authorization_details"), details, pattern);
+        let consent_at = at.key("consent");
+        let consent = entry.consent.as_mut();
+        let consent = consent.map(|entry| self.required_consent(&consent_at, entry, pattern, ecosystem, services));
         let authentication = entry.authentication.as_ref();
         let authentication = authentication.map(|entry| self.authentication_of_user(&at.key("authentication"), entry));
         let all = |good: bool| if good { Some(()) } else { None };
-        all(clients != Some(None) && lifetime != Some(None) && authentication != Some(None))?;
+        all(clients != Some(None) && lifetime != Some(None) && consent != Some(None) && authentication != Some(None))?;
         Some(Requirements {
             clients: clients.flatten(),
             subject: entry.subject == Some(file::RequiredSubject::Required),
             token_lifetime: lifetime.flatten(),
             claims: claims?,
             authorization_details: details?,
+            consent: consent.flatten(),
             authentication: authentication.flatten(),
         })
     }
@@ -282,7 +291,7 @@ impl Build<'_> {
     }
 
     /// Records why there is no such rule.
-    fn valid<T>(&mut self, at: &KeyPath, rule: Result<T, InvalidPolicy>) -> Option<T> {
+    pub(super) fn valid<T>(&mut self, at: &KeyPath, rule: Result<T, InvalidPolicy>) -> Option<T> {
         rule.map_err(|error| self.problem(at, error.to_string())).ok()
     }
 }

@@ -16,6 +16,7 @@ use http::Method;
 
 use super::Build;
 use super::authorization_servers::EndpointRoute;
+use super::consents::ConsentServices;
 use super::cors::{Place, describe_cors};
 use super::enforce;
 use super::errors::{ErrorFormats, format_name};
@@ -96,6 +97,7 @@ struct Unsaid<'u> {
     nonce: file::NonceMode,
     formats: &'u ErrorFormats,
     client_keys: &'u BTreeMap<String, file::ClientKeys>,
+    consents: &'u ConsentServices,
 }
 
 impl Build<'_> {
@@ -112,7 +114,8 @@ impl Build<'_> {
         let ecosystem = file.profile.and_then(file::Profiles::ecosystem);
         let none = BTreeMap::new();
         let client_keys = file.client_keys.as_ref().unwrap_or(&none);
-        let unsaid = Unsaid { profile, ecosystem, nonce, formats, client_keys };
+        let consents = &ConsentServices::of(file);
+        let unsaid = Unsaid { profile, ecosystem, nonce, formats, client_keys, consents };
         // In front of an authorization server alone, there is none.
         let entries = match file.routes.as_deref_mut() {
             None if file.authorization_servers.is_some() => &mut [],
@@ -307,7 +310,8 @@ impl Build<'_> {
                 })
             }
         };
-        let requirements = self.require(&at.key("require"), entry.require.as_ref(), pattern);
+        let (ecosystem, services) = (unsaid.ecosystem, unsaid.consents);
+        let requirements = self.require(&at.key("require"), entry.require.as_mut(), pattern, ecosystem, services);
         let shadow = self.enforce(&at.key("enforce"), entry.enforce.as_ref());
         let signature = self.signature(&at.key("signature"), entry.signature.as_mut(), unsaid.client_keys);
         let accepted = self.sender_constraint(at, entry, unsaid);

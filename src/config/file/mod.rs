@@ -6,6 +6,7 @@
 mod access_token;
 mod audit;
 mod authorization_servers;
+mod consents;
 mod cors;
 mod enforce;
 mod errors;
@@ -37,6 +38,9 @@ pub(super) use self::audit::{
 pub(super) use self::authorization_servers::{
     AuthorizationServer, OrganisationAttribute, OtherParameters, Registration, SenderConstrained, ServerProfile,
     SoftwareAttribute, SoftwareStatements, UnknownClients,
+};
+pub(super) use self::consents::{
+    ConsentCache, ConsentPlace, ConsentService, ConsentStatus, ConsentUse, RequiredConsent,
 };
 pub(super) use self::cors::Cors;
 pub(super) use self::enforce::Enforce;
@@ -122,6 +126,8 @@ pub(in crate::config) struct File {
     pub(in crate::config) metadata: Option<Metadata>,
     /// Where the keys are of clients that sign their requests, by names that `signature.keys` of routes has. Default: none.
     pub(in crate::config) client_keys: Option<BTreeMap<String, ClientKeys>>,
+    /// Services that say in which state consents are, by name, for `require.consent` of routes. Default: none.
+    pub(in crate::config) consents: Option<BTreeMap<String, ConsentService>>,
     /// The gateway's own keys, for `forward.identity_jwt`, `metadata.signed` and `signature.response`. Default: none.
     pub(in crate::config) signing: Option<Signing>,
     /// One JSON line for each exchange.

@@ -9,6 +9,7 @@ use serde::de::{Error, IgnoredAny, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::scalar::Duration;
+use super::consents::RequiredConsent;
 
 /// What a route requires of a token beside its scopes, all of it.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -26,6 +27,8 @@ pub(in crate::config) struct Require {
     /// What the token's `authorization_details` must have (RFC 9396): for each entry, one element that meets all of it.
     #[schemars(length(min = 1))]
     pub(in crate::config) authorization_details: Option<Vec<RequiredDetail>>,
+    /// The consent that the request uses.
+    pub(in crate::config) consent: Option<RequiredConsent>,
     /// How strongly and how recently its user has to be authenticated (RFC 9470).
     pub(in crate::config) authentication: Option<RequiredAuthentication>,
 }

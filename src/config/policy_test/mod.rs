@@ -16,6 +16,7 @@ use self::written::{Entry, Given, Request, entries};
 use super::error::{ConfigErrors, KeyPath, nearest, quoted};
 use super::report::Report;
 use crate::config::watch::Files;
+use crate::consents::GivenConsent;
 
 /// One call, and what the gateway has to decide on it.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct PolicyTest {
     pub token: Option<GivenToken>,
     /// Whether its client signs it, where the route looks at that.
     pub signed: bool,
+    /// What whoever is asked about its consent says; `None` for a state in which that can be used.
+    pub consent: Option<GivenConsent>,
     /// What has to be decided.
     pub expected: Decision,
     /// What would be decided, if the route were not in shadow.
@@ -188,7 +191,8 @@ impl Reader<'_> {
         {
             self.report.problem(&at.key("name"), "a test before it has this name; choose another");
         }
-        let Given { issuer, claims, without, binding, request, signed } = given;
+        let Given { issuer, claims, without, binding, request, signed, consent } = given;
+        let consent = consent.as_deref().map(GivenConsent::read);
         let signed = signed.unwrap_or(true);
         let request = self.needed(&given_at.key("request"), request, "write `method` and `path`");
         let call = request.and_then(|request| self.call(&given_at.key("request"), request));
@@ -206,7 +210,7 @@ impl Reader<'_> {
         };
         let line = self.report.error_to_come(at).line;
         let (name, expected, would_deny) = (name?, expected?, would_deny?);
-        Some(PolicyTest { name, line, at: time?, call: call?, token: token?, signed, expected, would_deny })
+        Some(PolicyTest { name, line, at: time?, call: call?, token: token?, signed, consent, expected, would_deny })
     }
 
     /// The code with which a call that is permitted would have been refused.

@@ -32,6 +32,7 @@ pub(super) struct Given {
     pub(super) binding: Option<Binding>,
     pub(super) request: Option<Request>,
     pub(super) signed: Option<bool>,
+    pub(super) consent: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -62,8 +63,8 @@ impl Given {
             (request, own) => own.or(request),
         };
         let (issuer, binding) = (own.issuer.or(self.issuer), own.binding.or(self.binding));
-        let signed = own.signed.or(self.signed);
-        Self { issuer, claims, without, binding, request, signed }
+        let (signed, consent) = (own.signed.or(self.signed), own.consent.or(self.consent));
+        Self { issuer, claims, without, binding, request, signed, consent }
     }
 }
 

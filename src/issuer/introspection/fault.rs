@@ -16,13 +16,13 @@ use crate::clock::instant;
 
 /// Limits the log to one line a second about failures, with the number of lines that were left out.
 #[derive(Default)]
-pub(super) struct Complaint {
+pub(crate) struct Complaint {
     pub(super) last: Option<Instant>,
     pub(super) unsaid: u64,
 }
 
 impl Complaint {
-    pub(super) fn is_due(&mut self) -> Option<u64> {
+    pub(crate) fn is_due(&mut self) -> Option<u64> {
         if self.last.is_some_and(|last| last.elapsed() < Duration::from_secs(1)) {
             self.unsaid = self.unsaid.saturating_add(1);
             return None;

@@ -37,9 +37,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use self::endpoint::Endpoint;
-use self::fault::{Complaint, Fault};
+use self::fault::Fault;
 use self::flight::{Flight, Joined};
-use self::places::{NoPlace, Place, Places};
 use super::http::{Client, ClientError};
 use super::jwks::{KeySource, Reread};
 use super::memory::{Remembered, memory};
@@ -51,7 +50,9 @@ use crate::sync::{Mutex, MutexGuard, PoisonError};
 use crate::tls_client::TrustAnchors;
 use crate::trace::{self, names};
 
+pub(crate) use self::fault::Complaint;
 pub use self::places::{Asker, Room};
+pub(crate) use self::places::{NoPlace, Place, Places};
 pub use self::settings::{Authentication, CacheSettings, Response, Settings};
 pub(super) use self::shared::SharedAnswers;
 pub use self::shared::{AnswerStore, NotShared, Sharing};
@@ -463,7 +464,7 @@ fn with_short_names(refused: &RefusedToken) -> RefusedToken {
     RefusedToken { error: refused.error.clone(), named }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -49,7 +49,7 @@ pub struct Room {
 }
 
 /// The places and turns of one issuer.
-pub(super) struct Places {
+pub(crate) struct Places {
     taken: Mutex<Taken>,
     turns: Semaphore,
     max_calls: usize,
@@ -70,7 +70,7 @@ struct Own {
 
 /// Why there is no place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoPlace {
+pub(crate) enum NoPlace {
     /// The client has its share.
     Share,
     /// There are no others.
@@ -79,11 +79,11 @@ pub(super) enum NoPlace {
 
 impl Places {
     /// Creates the places of an issuer that is called at most `max_calls` times at once.
-    pub(super) fn new(max_calls: usize) -> Self {
+    pub(crate) fn new(max_calls: usize) -> Self {
         Self { taken: Mutex::default(), turns: Semaphore::new(max_calls), max_calls }
     }
 
-    pub(super) fn take(self: &Arc<Self>, asker: Asker, room: Room) -> Result<Place, NoPlace> {
+    pub(crate) fn take(self: &Arc<Self>, asker: Asker, room: Room) -> Result<Place, NoPlace> {
         let mut taken = lock(&self.taken);
         if taken.total >= room.total {
             return Err(NoPlace::Full);
@@ -108,7 +108,7 @@ impl Places {
 }
 
 /// The place of one call; dropping it frees the place.
-pub(super) struct Place {
+pub(crate) struct Place {
     places: Arc<Places>,
     asker: Asker,
     /// Those of its client.
@@ -117,14 +117,14 @@ pub(super) struct Place {
 
 impl Place {
     /// Waits for the turn of its call; `None` if the issuer is gone.
-    pub(super) async fn turn(&self) -> Option<Turn<'_>> {
+    pub(crate) async fn turn(&self) -> Option<Turn<'_>> {
         let own = self.turns.acquire().await.ok()?;
         Some(Turn { _own: own, _of_all: self.places.turns.acquire().await.ok()? })
     }
 }
 
 /// The turn of one call; dropping it ends the turn.
-pub(super) struct Turn<'p> {
+pub(crate) struct Turn<'p> {
     _own: SemaphorePermit<'p>,
     _of_all: SemaphorePermit<'p>,
 }

@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use fapi::UnixTime;
-use fapi::revocation::{Kind, Revocation, SubjectDigest, digests_covering};
+use fapi::revocation::{Kind, Revocation, SubjectDigest, digests_covering, digests_of_consent};
 use fapi::token::ActiveToken;
 
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -280,6 +280,16 @@ impl Revocations {
             }
         }
         false
+    }
+
+    /// Whether one that is in effect is about this consent. Without any revocation, that costs one atomic load.
+    pub(crate) fn names_consent(&self, issuer: Option<&str>, id: &str, now: UnixTime) -> bool {
+        if self.generation() == 0 {
+            return false;
+        }
+        let digests = digests_of_consent(issuer, id);
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        digests.iter().any(|digest| entries.all.get(digest).is_some_and(|entry| entry.until > now))
     }
 
     /// How many are in effect.

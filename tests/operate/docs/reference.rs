@@ -17,6 +17,7 @@ use fapi::rate_limit::By;
 use fapi::revocation::Kind;
 use fapi_gateway::clock::Clock;
 use fapi_gateway::config;
+use fapi_gateway::consents::{Observer as _, Outcome as ConsentOutcome};
 use fapi_gateway::issuer::{
     CacheOutcome, CacheSettings, IntrospectionOutcome, Issuers, Observer, RefreshOutcome, SharedOutcome, SharedWrite,
 };
@@ -391,6 +392,7 @@ pub fn every_metric(format: Format) -> String {
     let _ = metrics.traffic("l");
     let _ = metrics.rate_limited("r", By::Client);
     let _ = metrics.rate_limit_uses_untold("s");
+    metrics.consents("c").asked(ConsentOutcome::Known, Some(Duration::ZERO));
     metrics.begin_shadow("r");
     metrics.begin_signatures("r");
     metrics.upstream("u").observe(Duration::ZERO, None);

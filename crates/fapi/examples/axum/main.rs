@@ -49,6 +49,7 @@ async fn protect(State(api): State<Arc<Api>>, request: Request, next: Next) -> R
                     Judged::AwaitsForm(waiting) => waiting.judge(&bytes).map_err(Cause::from),
                     Judged::AwaitsBody(waiting) => waiting.judge(&bytes).map_err(Cause::from),
                     Judged::AwaitsSignature(_) => unreachable!("the policy says nothing of signatures"),
+                    Judged::AwaitsConsent(_) => unreachable!("the policy says nothing of consents"),
                     Judged::AwaitsParameters(_) => unreachable!("there is no authorization server here"),
                 }
             }

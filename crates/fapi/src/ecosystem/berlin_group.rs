@@ -4,6 +4,7 @@ use http::HeaderName;
 use serde_json::json;
 
 use super::body::ErrorBody;
+use super::consent::consent_rule;
 use super::headers::{Form, HeaderRule, Needed};
 use crate::code::Code;
 use crate::error_format::told::Told;
@@ -16,7 +17,7 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 pub(super) const HEADERS: &[HeaderRule] =
     &[HeaderRule { name: "x-request-id", needed: Needed::Always, form: Form::Uuid }];
 
-/// BG-06, BG-07, BG-09, BG-10, BG-12.
+/// BG-06 to BG-10, BG-12.
 pub(super) fn error(told: &Told<'_>) -> ErrorBody {
     let code = match (told.code, told.status.as_u16()) {
         (Code::CertificateMissing, _) => "CERTIFICATE_MISSING",
@@ -24,6 +25,9 @@ pub(super) fn error(told: &Told<'_>) -> ErrorBody {
         (Code::SignatureCertificateRefused, _) => "CERTIFICATE_INVALID",
         (Code::SignatureMissing, _) => "SIGNATURE_MISSING",
         (code, 401) if code.is_about_signatures() => "SIGNATURE_INVALID",
+        (Code::ConsentUnknown | Code::ConsentMissing, _) => "CONSENT_UNKNOWN",
+        (Code::ConsentExpired, _) => "CONSENT_EXPIRED",
+        (Code::ConsentRevoked | Code::ConsentRefused | Code::ConsentMismatch, _) => "CONSENT_INVALID",
         (Code::TokenExpired, _) => "TOKEN_EXPIRED",
         (Code::CredentialsMissing | Code::TokenIssuerUnknown, _) => "TOKEN_UNKNOWN",
         (_, 401) => "TOKEN_INVALID",
@@ -48,6 +52,7 @@ pub(super) const RULES: &[Rule] = &[
         codes: &[Code::HeaderMissing, Code::HeaderInvalid],
         waivable: None,
     },
+    consent_rule("berlin_group.consent", "NextGenPSD2 implementation guidelines, § Consents"),
     Rule {
         id: "berlin_group.errors",
         clause: "NextGenPSD2 implementation guidelines, § Error codes",

@@ -4,6 +4,7 @@ use http::HeaderValue;
 use serde_json::json;
 
 use super::body::ErrorBody;
+use super::consent::consent_rule;
 use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, HeaderRule, IDEMPOTENCY_KEY, INTERACTION_ID, Needed};
 use crate::code::Code;
 use crate::error_format::told::Told;
@@ -41,6 +42,7 @@ pub(super) const RULES: &[Rule] = &[
         codes: &[Code::HeaderMissing, Code::HeaderInvalid],
         waivable: None,
     },
+    consent_rule("brazil.consent", "FAPI-BR security profile, § Consent"),
     Rule {
         id: "brazil.errors",
         clause: "Open Finance Brazil API guidelines, § Errors",

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::body::ErrorBody;
+use super::consent::consent_rule;
 use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, Form, HeaderRule, INTERACTION_ID, Needed};
 use crate::code::Code;
 use crate::error_format::told::Told;
@@ -25,6 +26,10 @@ pub(super) fn error(told: &Told<'_>) -> ErrorBody {
         (Code::VersionInvalid, _) => ("Header/InvalidVersion", "Invalid Version"),
         (Code::HeaderInvalid | Code::AuthDateMalformed | Code::CustomerIpAddressMalformed, _) => {
             ("Header/Invalid", "Invalid Header")
+        }
+        (Code::ConsentRevoked | Code::ConsentExpired, _) => ("Authorisation/RevokedConsent", "Consent Is Revoked"),
+        (Code::ConsentMissing | Code::ConsentMismatch | Code::ConsentUnknown | Code::ConsentRefused, _) => {
+            ("Authorisation/InvalidConsent", "Consent Is Invalid")
         }
         (_, 404) => ("Resource/NotFound", "Resource Not Found"),
         (_, 503) => ("Service/Unavailable", "Service Unavailable"),
@@ -54,6 +59,7 @@ pub(super) const RULES: &[Rule] = &[
         codes: &[Code::HeaderMissing, Code::HeaderInvalid],
         waivable: None,
     },
+    consent_rule("cdr.consent", "Consumer Data Standards, § Error Codes"),
     Rule {
         id: "cdr.errors",
         clause: "Consumer Data Standards, § Error Codes",

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::body::ErrorBody;
+use super::consent::consent_rule;
 use super::headers::{Form, HeaderRule, Needed};
 use crate::code::Code;
 use crate::error_format::told::Told;
@@ -27,6 +28,7 @@ pub(super) const RULES: &[Rule] = &[
         codes: &[Code::HeaderInvalid],
         waivable: None,
     },
+    consent_rule("fdx.consent", "FDX API, § Consent"),
     Rule {
         id: "fdx.errors",
         clause: "FDX API, § Errors",

@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::body::ErrorBody;
+use super::consent::consent_rule;
 use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, Form, HeaderRule};
 use crate::code::Code;
 use crate::error_format::told::Told;
@@ -29,6 +30,15 @@ pub(super) fn error(told: &Told<'_>) -> ErrorBody {
         (Code::SignatureKeyUnknown | Code::SignatureAlgorithmRefused, _) => "JWS.InvalidHeader",
         (Code::ContentNotDecrypted, _) => "JWE.DecryptionError",
         (code, _) if code.is_about_signatures() => "JWS.InvalidSignature",
+        (
+            Code::ConsentMissing
+            | Code::ConsentMismatch
+            | Code::ConsentUnknown
+            | Code::ConsentExpired
+            | Code::ConsentRevoked
+            | Code::ConsentRefused,
+            _,
+        ) => "Consent.Invalid",
         (Code::BodyUnreadable | Code::BodyTypeUnsupported, _) => "Body.InvalidFormat",
         (Code::HeaderMissing | Code::HeaderInvalid | Code::AuthDateMalformed | Code::CustomerIpAddressMalformed, _) => {
             "Resource.InvalidFormat"
@@ -48,6 +58,7 @@ pub(super) const RULES_UAE: &[Rule] = &[
         codes: &[Code::HeaderInvalid],
         waivable: None,
     },
+    consent_rule("uae.consent", "UAE API specifications 2.1, § Errors"),
     Rule {
         id: "uae.errors",
         clause: "UAE API specifications 2.1, § Errors",

@@ -19,14 +19,16 @@ mod body;
 mod brazil;
 mod cdr;
 mod connect_id;
+mod consent;
 mod fdx;
 mod gulf;
 mod headers;
 mod smart;
 mod uk_obie;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, StatusCode};
 
+use crate::code::Code;
 use crate::error_format::told::Told;
 use crate::profile::Rule;
 use crate::text::{canonical_uuid, sole_value};
@@ -158,6 +160,33 @@ impl Ecosystem {
             Self::Fdx => fdx::error(told),
             Self::ConnectId => ErrorBody::Usual,
             Self::Smart => smart::error(told),
+        }
+    }
+
+    /// What it calls a consent that can be used; nothing where its consents have no states of their own.
+    pub const fn consent_statuses(self) -> &'static [&'static str] {
+        match self {
+            Self::UkObie31 => &["Authorised"],
+            Self::UkObie40 => &["AUTH"],
+            Self::Brazil => &["AUTHORISED"],
+            Self::BerlinGroup => &["valid"],
+            Self::Uae => &["Authorized"],
+            Self::Ksa => &["Authorised"],
+            Self::Fdx => &["ACTIVE"],
+            Self::Cdr | Self::ConnectId | Self::Smart => &[],
+        }
+    }
+
+    /// The status of a refusal with this code, where it has another one than the code.
+    pub(crate) const fn status(self, code: Code) -> StatusCode {
+        match (self, code) {
+            // BG-08.
+            (Self::BerlinGroup, Code::ConsentMissing) => StatusCode::BAD_REQUEST,
+            (
+                Self::BerlinGroup,
+                Code::ConsentExpired | Code::ConsentRevoked | Code::ConsentRefused | Code::ConsentMismatch,
+            ) => StatusCode::UNAUTHORIZED,
+            _ => code.status(),
         }
     }
 

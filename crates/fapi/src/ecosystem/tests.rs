@@ -141,7 +141,7 @@ fn status(ecosystem: Ecosystem, code: Code) -> StatusCode {
     } else if code.is_about_signatures() && signs.contains(&ecosystem) {
         StatusCode::BAD_REQUEST
     } else {
-        code.status()
+        ecosystem.status(code)
     }
 }
 
@@ -211,5 +211,19 @@ fn what_ecosystems_prescribe_is_said() {
         (group(Code::TokenExpired), group(Code::HeaderMissing)),
         ("TOKEN_EXPIRED".into(), "FORMAT_ERROR".into())
     );
+    // BG-08, AU-12, UAE-03.
+    let told = told_of_all(Ecosystem::BerlinGroup);
+    assert_eq!(
+        (&told["consent_expired"]["status"], group(Code::ConsentExpired)),
+        (&json!(401), "CONSENT_EXPIRED".into())
+    );
+    assert_eq!(
+        (&told["consent_unknown"]["status"], group(Code::ConsentUnknown)),
+        (&json!(403), "CONSENT_UNKNOWN".into())
+    );
+    let of_cdr = |code| of(Ecosystem::Cdr, code)["errors"][0]["code"].clone();
+    assert_eq!(of_cdr(Code::ConsentRevoked), "urn:au-cds:error:cds-all:Authorisation/RevokedConsent");
+    assert_eq!(of_cdr(Code::ConsentUnknown), "urn:au-cds:error:cds-all:Authorisation/InvalidConsent");
+    assert_eq!(of(Ecosystem::Uae, Code::ConsentRevoked)["Errors"][0]["Code"], "Consent.Invalid");
     assert_eq!(of(Ecosystem::Smart, Code::ScopeInsufficient)["issue"][0]["code"], "forbidden");
 }

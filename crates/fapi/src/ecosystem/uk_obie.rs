@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::body::ErrorBody;
+use super::consent::consent_rule;
 use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, HeaderRule, IDEMPOTENCY_KEY};
 use crate::code::Code;
 use crate::error_format::told::Told;
@@ -83,8 +84,11 @@ const HEADER_RULE: Rule = Rule {
     waivable: None,
 };
 
+const CONSENT_RULE: Rule = consent_rule("uk_obie.consent", "Read/Write API profile § Consents, intent");
+
 pub(super) const RULES_3_1: &[Rule] = &[
     HEADER_RULE,
+    CONSENT_RULE,
     Rule {
         id: "uk_obie.errors",
         clause: "Read/Write API profile 3.1 §2.6, §2.19",
@@ -98,6 +102,7 @@ pub(super) const RULES_3_1: &[Rule] = &[
 
 pub(super) const RULES_4_0: &[Rule] = &[
     HEADER_RULE,
+    CONSENT_RULE,
     Rule {
         id: "uk_obie.errors",
         clause: "Read/Write API profile 4.0 §2.6, §2.19",

@@ -20,6 +20,7 @@
 //! }
 //! ```
 
+mod consents;
 mod endpoints;
 pub mod signature;
 
@@ -33,7 +34,7 @@ use crate::authorization_server::{Endpoint, EndpointError, JudgedRequest, Rules}
 use crate::code::Code;
 use crate::credentials::{CredentialsError, Scheme, form_has_token, is_form};
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
-use crate::policy::{Policy, PolicyError, Remaining};
+use crate::policy::{ConsentQuestion, Passed, Policy, PolicyError, Remaining};
 use crate::route::{Matched, Requirement, Route, Target, UpstreamRef};
 use crate::sender::{AcceptedToken, BoundToken, SenderError, SenderEvidence};
 use crate::shadow::{InShadow, WouldDeny};
@@ -101,15 +102,16 @@ impl Guard {
         headers: &HeaderMap,
         now: UnixTime,
     ) -> Result<Judged, PolicyError> {
-        let remaining = self.policy.check(token.claims(), target, headers, now)?;
+        let Passed { remaining, consent } = self.policy.check(token.claims(), target, headers, now)?;
         let token = AcceptedToken::Bound(token);
-        let rules = self.policy.signature().cloned();
+        let policy = self.policy.clone();
+        let rules = policy.signature().cloned();
         let judged = if remaining.is_empty() {
             Authorized { token: Some(token), ..Authorized::open(self.matched) }.beside(headers)
         } else {
             AwaitsBody::of(self, token, remaining, None)
         };
-        Ok(judged.beside_signature(rules, None))
+        Ok(judged.beside_signature(rules, None).beside_consent(consent, policy, None))
     }
 
     /// Whether the route is in shadow at `now`, for some client at least.
@@ -144,13 +146,16 @@ impl Guard {
             return Ok(self.authorize(BoundToken::prove(token, evidence)?, target, headers, now)?);
         }
         let (token, noted) = AcceptedToken::in_shadow(token, evidence, shadow)?;
-        let rules = self.policy.signature().cloned();
-        let would_deny = match (self.policy.check(token.claims(), target, headers, now), noted) {
-            (Ok(remaining), None) if !remaining.is_empty() => {
+        let policy = self.policy.clone();
+        let rules = policy.signature().cloned();
+        let (would_deny, consent) = match (self.policy.check(token.claims(), target, headers, now), noted) {
+            (Ok(Passed { remaining, consent }), None) if !remaining.is_empty() => {
                 let waiting = AwaitsBody::of(self, token, remaining, Some(shadow));
-                return Ok(waiting.beside_signature(rules, Some(shadow)));
+                return Ok(waiting.beside_signature(rules, Some(shadow)).beside_consent(consent, policy, Some(shadow)));
             }
-            (Ok(_), noted) => noted,
+            (Ok(Passed { consent, .. }), None) => (None, consent),
+            // Nobody is asked about what is not proven to be the sender's.
+            (Ok(_), noted) => (noted, None),
             // What the request says in other fields is no requirement on the token.
             (
                 Err(
@@ -162,12 +167,15 @@ impl Guard {
             ) => {
                 return Err(error.into());
             }
-            (Err(error), noted) => Some(noted.unwrap_or_else(|| WouldDeny::by_policy(error.code(), &error, shadow))),
+            (Err(error), noted) => {
+                let noted = noted.unwrap_or_else(|| WouldDeny::by_policy(error.code(), &error, shadow));
+                (Some(noted), None)
+            }
         };
         let would_deny = would_deny.map(Box::new);
         let open = Authorized::open(self.matched);
         let judged = Authorized { token: Some(token), shadow: Some(shadow), would_deny, ..open }.beside(headers);
-        Ok(judged.beside_signature(rules, Some(shadow)))
+        Ok(judged.beside_signature(rules, Some(shadow)).beside_consent(consent, policy, Some(shadow)))
     }
 }
 
@@ -219,6 +227,8 @@ pub enum Judged {
     AwaitsBody(Box<AwaitsBody>),
     /// The signature, and then the body as far as that is signed.
     AwaitsSignature(Box<AwaitsSignature>),
+    /// What is known of the consent that it uses, and then all else.
+    AwaitsConsent(Box<AwaitsConsent>),
     /// The body, which has the parameters of a request to an authorization server.
     AwaitsParameters(Box<EndpointGuard>),
 }
@@ -230,6 +240,7 @@ impl Judged {
             Self::Authorized(authorized) | Self::AwaitsForm(AwaitsForm(authorized)) => authorized.token.as_ref(),
             Self::AwaitsBody(waiting) => Some(&waiting.token),
             Self::AwaitsSignature(waiting) => waiting.rest.token(),
+            Self::AwaitsConsent(waiting) => waiting.rest.token(),
             Self::AwaitsParameters(_) => None,
         }
     }
@@ -240,6 +251,7 @@ impl Judged {
             Self::Authorized(authorized) | Self::AwaitsForm(AwaitsForm(authorized)) => authorized.matched.route(),
             Self::AwaitsBody(waiting) => waiting.guard.matched.route(),
             Self::AwaitsSignature(waiting) => waiting.route(),
+            Self::AwaitsConsent(waiting) => waiting.rest.route(),
             Self::AwaitsParameters(guard) => guard.route(),
         }
     }
@@ -249,7 +261,7 @@ impl Judged {
         match self {
             Self::Authorized(authorized) | Self::AwaitsForm(AwaitsForm(authorized)) => authorized.signed.is_some(),
             Self::AwaitsBody(waiting) => waiting.signed.is_some(),
-            Self::AwaitsSignature(_) | Self::AwaitsParameters(_) => false,
+            Self::AwaitsSignature(_) | Self::AwaitsConsent(_) | Self::AwaitsParameters(_) => false,
         }
     }
 
@@ -260,9 +272,11 @@ impl Judged {
     pub fn without_signature(self) -> Result<Self, Box<AwaitsSignature>> {
         match self {
             Self::AwaitsSignature(waiting) => Err(waiting),
-            other @ (Self::Authorized(_) | Self::AwaitsForm(_) | Self::AwaitsBody(_) | Self::AwaitsParameters(_)) => {
-                Ok(other)
-            }
+            other @ (Self::Authorized(_)
+            | Self::AwaitsForm(_)
+            | Self::AwaitsBody(_)
+            | Self::AwaitsConsent(_)
+            | Self::AwaitsParameters(_)) => Ok(other),
         }
     }
 
@@ -283,12 +297,16 @@ impl Judged {
                 Self::AwaitsForm(AwaitsForm(Authorized { signed, ..authorized }))
             }
             Self::AwaitsBody(waiting) => Self::AwaitsBody(AwaitsBody { signed, ..*waiting }.into()),
-            other @ (Self::AwaitsSignature(_) | Self::AwaitsParameters(_)) => other,
+            other @ (Self::AwaitsSignature(_) | Self::AwaitsConsent(_) | Self::AwaitsParameters(_)) => other,
         }
     }
 
     /// The same, of which it is noted that it would be refused. What was noted before is the reason that counts.
     fn noting(self, noted: WouldDeny) -> Self {
+        if let Self::AwaitsSignature(waiting) = self {
+            let AwaitsSignature { rest, rules, shadow } = *waiting;
+            return Self::AwaitsSignature(AwaitsSignature { rest: rest.noting(noted), rules, shadow }.into());
+        }
         let noted = Box::new(noted);
         let first = |before: Option<Box<WouldDeny>>| Some(before.unwrap_or(noted));
         match self {
@@ -302,7 +320,7 @@ impl Judged {
                 let waiting = *waiting;
                 Self::AwaitsBody(AwaitsBody { would_deny: first(waiting.would_deny), ..waiting }.into())
             }
-            other @ (Self::AwaitsSignature(_) | Self::AwaitsParameters(_)) => other,
+            other @ (Self::AwaitsSignature(_) | Self::AwaitsConsent(_) | Self::AwaitsParameters(_)) => other,
         }
     }
 }
@@ -313,6 +331,16 @@ impl Judged {
 pub struct AwaitsSignature {
     rest: Judged,
     rules: Arc<SignatureRules>,
+    shadow: Option<InShadow>,
+}
+
+/// A request on a route that requires a consent, whose header section passed every other check.
+#[must_use]
+#[derive(Debug)]
+pub struct AwaitsConsent {
+    rest: Judged,
+    policy: Arc<Policy>,
+    question: ConsentQuestion,
     shadow: Option<InShadow>,
 }
 
@@ -661,6 +689,7 @@ mod tests {
             Judged::Authorized(_)
             | Judged::AwaitsBody(_)
             | Judged::AwaitsSignature(_)
+            | Judged::AwaitsConsent(_)
             | Judged::AwaitsParameters(_) => {
                 panic!("a form may hold a token")
             }

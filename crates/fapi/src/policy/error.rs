@@ -58,6 +58,15 @@ pub enum InvalidPolicy {
     /// Neither a class nor an age.
     #[error("nothing is required of the authentication; write `acr` or `max_age`")]
     Authentication,
+    /// A text with which no scope begins.
+    #[error("no scope begins with that; write such as `consent:`")]
+    ConsentScope,
+    /// No state of a consent, or an empty one.
+    #[error("no status is named, or one is empty; name those with which a consent can be used")]
+    ConsentStatuses,
+    /// Not a JSON pointer, or one that names a whole answer.
+    #[error("is not a JSON pointer into the answer; write one such as `/data/status` (RFC 6901)")]
+    AnswerPointer,
     /// A class that a challenge cannot name.
     #[error("a class is empty or has characters that cannot stand in a challenge; write it without spaces and quotes")]
     AcrSyntax,
@@ -123,6 +132,43 @@ pub enum PolicyError {
         /// What the nearest element lacks; names members, and nothing of their values.
         why: Box<str>,
     },
+    /// No consent is named, or not one.
+    #[error("the route needs the consent in {place}, and {why}")]
+    ConsentMissing {
+        /// Where it has to be.
+        place: Box<str>,
+        /// What is there.
+        why: &'static str,
+    },
+    /// The request, or the consent, is not the token's.
+    #[error("the consent is not that of {what}")]
+    ConsentMismatch {
+        /// What is another's.
+        what: Box<str>,
+    },
+    /// Nobody knows the consent.
+    #[error("there is no such consent")]
+    ConsentUnknown,
+    /// Its time is over.
+    #[error("the consent is {status}")]
+    ConsentExpired {
+        /// Its state.
+        status: Box<str>,
+    },
+    /// It was taken back.
+    #[error("the consent is {status}")]
+    ConsentRevoked {
+        /// Its state.
+        status: Box<str>,
+    },
+    /// It is in another state.
+    #[error("the consent is {status}, the route needs one of {needed}")]
+    ConsentRefused {
+        /// Its state.
+        status: Box<str>,
+        /// The states that the route accepts.
+        needed: Names,
+    },
     /// The request has no body that it could be compared with.
     #[error("the body is not declared as JSON in UTF-8 without a coding, by one Content-Type")]
     BodyTypeUnsupported,
@@ -176,6 +222,12 @@ impl PolicyError {
             Self::ClaimRefused { .. } | Self::ClaimIncomparable { .. } => Code::ClaimRefused,
             Self::AuthorizationDetailsMalformed => Code::TokenClaimMalformed,
             Self::AuthorizationDetailsInsufficient { .. } => Code::AuthorizationDetailsInsufficient,
+            Self::ConsentMissing { .. } => Code::ConsentMissing,
+            Self::ConsentMismatch { .. } => Code::ConsentMismatch,
+            Self::ConsentUnknown => Code::ConsentUnknown,
+            Self::ConsentExpired { .. } => Code::ConsentExpired,
+            Self::ConsentRevoked { .. } => Code::ConsentRevoked,
+            Self::ConsentRefused { .. } => Code::ConsentRefused,
             Self::BodyTypeUnsupported => Code::BodyTypeUnsupported,
             Self::BodyUnreadable => Code::BodyUnreadable,
             Self::AuthDateMalformed => Code::AuthDateMalformed,

@@ -7,6 +7,7 @@ mod body;
 mod claims;
 mod clients;
 mod comparison;
+mod consent;
 mod error;
 mod fapi1;
 mod request;
@@ -28,6 +29,10 @@ pub use authorization_details::{DetailNeeds, DetailRule, MemberRule};
 pub use claims::ClaimRule;
 pub use clients::Clients;
 pub use comparison::Comparison;
+pub use consent::{
+    ClaimPlace, ConsentAnswer, ConsentAnswerError, ConsentId, ConsentMembers, ConsentPlace, ConsentQuestion,
+    ConsentRule, ConsentState, ConsentUse, DetailPlace, ScopePrefix, StatusSource, Statuses,
+};
 pub use error::{InvalidPolicy, PolicyError};
 pub use fapi1::Fapi1;
 pub use request::{BodyMember, Operand, RequestValues};
@@ -88,8 +93,19 @@ pub struct Requirements {
     pub claims: Vec<ClaimRule>,
     /// What its `authorization_details` must have: an element for each of these.
     pub authorization_details: Vec<DetailRule>,
+    /// The consent that the request uses.
+    pub consent: Option<ConsentRule>,
     /// How its user was authenticated.
     pub authentication: Option<Authentication>,
+}
+
+/// What remains to be found out of a request whose header section satisfies a policy.
+#[derive(Debug)]
+pub(crate) struct Passed {
+    /// What is compared with the body.
+    pub(crate) remaining: Remaining,
+    /// What has to be known of a consent.
+    pub(crate) consent: Option<ConsentQuestion>,
 }
 
 impl Requirements {
@@ -107,8 +123,17 @@ impl Requirements {
         ];
         let rules = self.claims.iter().map(|rule| rule.found(claims));
         let details = (!self.authorization_details.is_empty()).then(|| authorization_details::found(claims));
+        let consent = self.consent.as_ref().map(|consent| consent.found(claims));
         let authentication = self.authentication.as_ref().map(|_| Authentication::found(claims));
-        parts.into_iter().flatten().chain(rules).chain(details).chain(authentication).collect::<Vec<_>>().join(", ")
+        parts
+            .into_iter()
+            .flatten()
+            .chain(rules)
+            .chain(details)
+            .chain(consent)
+            .chain(authentication)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// Whether the body has to be read.
@@ -117,7 +142,13 @@ impl Requirements {
     }
 
     /// What another token would satisfy comes before what another authentication of the user would.
-    fn check(&self, claims: &Claims, request: &dyn RequestValues, now: UnixTime) -> Result<Remaining, PolicyError> {
+    fn check(
+        &self,
+        claims: &Claims,
+        request: &dyn RequestValues,
+        headers: &HeaderMap,
+        now: UnixTime,
+    ) -> Result<Passed, PolicyError> {
         if let Some(clients) = &self.clients {
             clients.check(claims)?;
         }
@@ -129,8 +160,9 @@ impl Requirements {
         }
         self.claims.iter().try_for_each(|rule| rule.check(claims, request))?;
         let remaining = authorization_details::check(&self.authorization_details, claims, request)?;
+        let consent = self.consent.as_ref().map(|consent| consent.check(claims, request, headers)).transpose()?;
         self.authentication.as_ref().map_or(Ok(()), |authentication| authentication.check(claims, now))?;
-        Ok(remaining)
+        Ok(Passed { remaining, consent })
     }
 }
 
@@ -144,8 +176,10 @@ impl fmt::Display for Requirements {
         ];
         let rules = self.claims.iter().map(ClaimRule::shown);
         let details = self.authorization_details.iter().map(DetailRule::shown);
+        let consent = self.consent.as_ref().map(ConsentRule::shown);
         let authentication = self.authentication.as_ref().map(Authentication::shown);
-        let all: Vec<_> = parts.into_iter().flatten().chain(rules).chain(details).chain(authentication).collect();
+        let parts = parts.into_iter().flatten().chain(rules).chain(details);
+        let all: Vec<_> = parts.chain(consent).chain(authentication).collect();
         f.write_str(&all.join(", "))
     }
 }
@@ -291,7 +325,7 @@ impl Policy {
 
     /// Checks whether a token with these claims satisfies the policy for this request at `now`: what FAPI 1.0 says of
     /// `headers`, the token's scopes, and then everything else, but for what is compared with the body, which `headers` have
-    /// to declare as JSON.
+    /// to declare as JSON, and what has to be known of a consent.
     ///
     /// # Errors
     /// [`PolicyError`].
@@ -301,7 +335,7 @@ impl Policy {
         request: &dyn RequestValues,
         headers: &HeaderMap,
         now: UnixTime,
-    ) -> Result<Remaining, PolicyError> {
+    ) -> Result<Passed, PolicyError> {
         if let Some(fapi1) = &self.fapi1 {
             fapi1.check(headers, now)?;
         }
@@ -309,11 +343,11 @@ impl Policy {
             ecosystem.check_headers(headers)?;
         }
         self.scopes.check(claims)?;
-        let remaining = self.requirements.check(claims, request, now)?;
-        if !remaining.is_empty() && !self.has_signed_json(headers) {
+        let passed = self.requirements.check(claims, request, headers, now)?;
+        if !passed.remaining.is_empty() && !self.has_signed_json(headers) {
             body::check_type(headers)?;
         }
-        Ok(remaining)
+        Ok(passed)
     }
 
     /// Whether these headers declare a signed JWT, which is JSON, where the route wants that.

@@ -2,7 +2,7 @@
 //!
 //! RFC 7009 revokes a token at the authorization server. A resource server that verifies tokens itself has to be
 //! notified (FAPI 2.0 §5.3.4 (3)). A notification names one token by its hash, its [`TokenId`] or its `jti`, or all
-//! tokens of a `sub`, a `client_id` or a `sid`.
+//! tokens of a `sub`, a `client_id` or a `sid`. It may also name a consent, whatever token it is used with.
 //!
 //! Subjects are compared by a digest, so that a table of revocations contains no personal data.
 
@@ -46,6 +46,8 @@ pub enum Subject {
     ClientId(Box<str>),
     /// All tokens of this session (`sid`).
     SessionId(Box<str>),
+    /// The consent with this id, on routes that require one.
+    Consent(Box<str>),
 }
 
 impl Subject {
@@ -58,6 +60,7 @@ impl Subject {
             Self::SubjectWithoutSession(_) => Kind::SubjectWithoutSession,
             Self::ClientId(_) => Kind::ClientId,
             Self::SessionId(_) => Kind::SessionId,
+            Self::Consent(_) => Kind::Consent,
         }
     }
 
@@ -71,7 +74,8 @@ impl Subject {
             | Self::Subject(text)
             | Self::SubjectWithoutSession(text)
             | Self::ClientId(text)
-            | Self::SessionId(text) => TokenHash::of_text(text).id(),
+            | Self::SessionId(text)
+            | Self::Consent(text) => TokenHash::of_text(text).id(),
         }
     }
 
@@ -85,7 +89,8 @@ impl Subject {
             | Self::Subject(text)
             | Self::SubjectWithoutSession(text)
             | Self::ClientId(text)
-            | Self::SessionId(text) => digest(text.as_bytes()),
+            | Self::SessionId(text)
+            | Self::Consent(text) => digest(text.as_bytes()),
         }
     }
 }
@@ -105,6 +110,8 @@ pub enum Kind {
     ClientId,
     /// All tokens of a `sid`.
     SessionId,
+    /// A consent.
+    Consent,
 }
 
 impl Kind {
@@ -116,13 +123,14 @@ impl Kind {
             Self::Subject | Self::SubjectWithoutSession => "sub",
             Self::ClientId => "client_id",
             Self::SessionId => "sid",
+            Self::Consent => "consent_id",
         }
     }
 
     /// Whether tokens that are issued after the revocation are not revoked, since the subject may get new ones.
     const fn spares_later_tokens(self) -> bool {
         match self {
-            Self::Token | Self::Jti | Self::SessionId => false,
+            Self::Token | Self::Jti | Self::SessionId | Self::Consent => false,
             Self::Subject | Self::SubjectWithoutSession | Self::ClientId => true,
         }
     }
@@ -166,6 +174,7 @@ impl SubjectDigest {
             Kind::SubjectWithoutSession => b"sub without sid",
             Kind::ClientId => b"client_id",
             Kind::SessionId => b"sid",
+            Kind::Consent => b"consent_id",
         };
         let scope: &[u8] = if issuer.is_some() { b"of" } else { b"of any" };
         // Neither kind, scope nor issuer, which is a configured URL, contains a zero byte, so the parts cannot be
@@ -228,6 +237,7 @@ impl Revocation {
             "jti" => Subject::Jti(name.into()),
             "sub" => Subject::Subject(name.into()),
             "client_id" => Subject::ClientId(name.into()),
+            "consent_id" => Subject::Consent(name.into()),
             _ => Subject::SessionId(name.into()),
         };
         let expires_at =
@@ -259,6 +269,11 @@ pub fn digests_covering(token: &ActiveToken) -> impl Iterator<Item = (Kind, Subj
     })
 }
 
+/// The digests of the subjects that cover a consent: for the issuer of the token that it is used with, and for any.
+pub fn digests_of_consent(issuer: Option<&str>, id: &str) -> [SubjectDigest; 2] {
+    [issuer, None].map(|issuer| SubjectDigest::new(Kind::Consent, issuer, id.as_bytes()))
+}
+
 /// Why a request to revoke tokens is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
@@ -267,14 +282,14 @@ pub enum RequestError {
     Malformed,
     /// A member that is not known.
     #[error(
-        "member {name:?} is not known; known are issuer, exp, and one of token_hash, token_id, jti, sub, client_id and sid"
+        "member {name:?} is not known; known are issuer, exp, and one of token_hash, token_id, jti, sub, client_id, sid and consent_id"
     )]
     MemberUnknown {
         /// Its name, truncated and made printable.
         name: Box<str>,
     },
     /// No subject, or more than one.
-    #[error("exactly one of token_hash, token_id, jti, sub, client_id and sid must say what is revoked")]
+    #[error("exactly one of token_hash, token_id, jti, sub, client_id, sid and consent_id must say what is revoked")]
     SubjectCount,
     /// A malformed member.
     #[error("{member} is malformed, expected {expected}")]
@@ -300,7 +315,7 @@ fn text<'m>(members: &'m Map<String, Value>, member: &'static str) -> Result<Opt
 
 /// By how many seconds the clocks of two replicas may differ.
 const REPLICA_SKEW: u64 = 10;
-const SUBJECTS: [&str; 6] = ["token_hash", "token_id", "jti", "sub", "client_id", "sid"];
+const SUBJECTS: [&str; 7] = ["token_hash", "token_id", "jti", "sub", "client_id", "sid", "consent_id"];
 /// The accepted `exp`, in seconds from now in both directions; one that is further away is probably no time in seconds.
 const LONGEST: u64 = 366 * 24 * 60 * 60;
 
@@ -340,6 +355,7 @@ mod tests {
         assert_eq!(subject(r#"{"sub":"a"}"#), Subject::Subject("a".into()));
         assert_eq!(subject(r#"{"client_id":"a"}"#), Subject::ClientId("a".into()));
         assert_eq!(subject(r#"{"sid":"a"}"#), Subject::SessionId("a".into()));
+        assert_eq!(subject(r#"{"consent_id":"a"}"#), Subject::Consent("a".into()));
         let whole = read(r#"{"issuer":"bank","jti":"a","exp":1800000060.5}"#).unwrap();
         let (issuer, subject) = (Some("https://as.example".into()), Subject::Jti("a".into()));
         assert_eq!(whole, Revocation { issuer, subject, issued_until: NOW.plus(10), expires_at: Some(NOW.plus(61)) });
