@@ -223,6 +223,8 @@ pub struct VirtualHost {
     pub trusted_proxy: Option<trusted_proxy::Settings>,
     /// What scripts of other origins may learn of routes that do not say.
     pub cors: Option<Arc<Cors>>,
+    /// The form of the bodies of refusals before a route is known, if it is not that of all.
+    pub errors: Option<Arc<ErrorFormat>>,
     /// The networks of the balancers whose connections begin with a header of the PROXY protocol; the same in all entries
     /// of an address.
     balancers: Vec<Network>,

@@ -34,6 +34,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::{ArcSwap, ArcSwapOption};
 use fapi::UnixTime;
 use fapi::cors::Cors;
+use fapi::error_format::ErrorFormat;
 use fapi::headers::{Forwarded, client_cert_chain};
 use fapi::peer::forwarded::proxies::Network;
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
@@ -55,6 +56,8 @@ pub struct VirtualHost {
     pub trusted_proxy: Option<TrustedProxy>,
     /// What scripts of other origins may learn of routes that do not say.
     pub cors: Option<Arc<Cors>>,
+    /// The form of the bodies of refusals before a route is known, if it is not that of all.
+    pub errors: Option<Arc<ErrorFormat>>,
 }
 
 /// Who is at the other end of a connection.

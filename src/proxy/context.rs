@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fapi::cors::Cors;
+use fapi::error_format::ErrorFormat;
 use fapi::headers::{InteractionId, TraceContext};
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use fapi::permit::Permit;
@@ -42,6 +43,8 @@ pub struct Context {
     pub(super) verified_chain: bool,
     /// The CORS rule of the listener.
     pub(super) listener_cors: Option<Arc<Cors>>,
+    /// The form of errors of the listener.
+    pub(super) listener_errors: Option<Arc<ErrorFormat>>,
     /// The value of `Client-Cert-Chain`, if the route forwards it.
     pub(super) chain: Option<HeaderValue>,
     pub(super) generation: Arc<Generation>,
@@ -105,6 +108,7 @@ impl Context {
             peer: Peer::Anonymous(NoCertificate::NotPresented),
             verified_chain: false,
             listener_cors: None,
+            listener_errors: None,
             chain: None,
             place,
             answering: None,

@@ -49,6 +49,7 @@ impl Proxy {
             return Err(Rejection::new(MessageError::ConnectionOutdated, Default::default()));
         };
         context.listener_cors.clone_from(&host.cors);
+        context.listener_errors.clone_from(&host.errors);
         if !self.audit.admits(generation.on_overflow).await {
             return Err(Rejection::new(Unavailable::Audit, Default::default()));
         }
@@ -202,7 +203,8 @@ impl Proxy {
         let metadata = rejection.seen().origin.as_ref().and_then(|origin| gateway.metadata.about(origin, path));
         let time = || rfc3339(self.clock.now());
         let request = Some(&request.headers);
-        let told = ResponseContext { errors: Some(&gateway.errors), time: Some(&time), metadata, request };
+        let errors = context.listener_errors.as_deref().unwrap_or(&gateway.errors);
+        let told = ResponseContext { errors: Some(errors), time: Some(&time), metadata, request };
         let response = rejection.response_in(&context.exchange.interaction, told);
         let status = response.status().as_u16();
         let (parts, body) = response.into_parts();

@@ -91,6 +91,7 @@ pub(super) fn build(
                 trusted_proxy: host.trusted_proxy.map(TrustedProxy::new),
                 origins: host.origins,
                 cors: host.cors,
+                errors: host.errors,
             });
         }
         listeners.push(VirtualHosts::new(hosts, number).behind(listener.balancers));

@@ -134,6 +134,32 @@ async fn uk_13_uae_03_some_refusals_have_no_body() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_routes_of_a_listener_have_its_ecosystem_and_so_have_its_refusals_without_a_route() {
+    let world = World::with(|scene| {
+        scene
+            .replace(
+                "admin: {",
+                "  - address: 127.0.0.1:0\n    origins: [\"https://smart.example\"]\n    tls: { certificate: server.pem, private_key: server-key.pem, client_certificates: { mode: optional, trust_anchors: [ca.pem] } }\n    profile: { ecosystem: smart }\nadmin: {",
+            )
+            .replace("    tls:\n      certificate", "    profile: { ecosystem: connectid }\n    tls:\n      certificate")
+            .replace("  - name: accounts\n", "  - name: accounts\n    hosts: [localhost]\n")
+            .replace("  - name: payments\n", "  - name: payments\n    profile: { ecosystem: fdx }\n")
+    })
+    .await;
+    let (response, code) = called(&world, &[]).await;
+    assert_eq!((response.status().as_u16(), &*code), (400, "header_missing"));
+    assert_eq!(called(&world, &[("x-fapi-interaction-id", UUID)]).await.1, "ok", "control");
+    let world = World::with(|scene| {
+        scene.replace("    tls:\n      certificate", "    profile: { ecosystem: fdx }\n    tls:\n      certificate")
+    })
+    .await;
+    let token = world.sign(&world.token());
+    let response = world.client().send(call(Some(&token), "/nothing", &[])).await.unwrap();
+    assert_eq!((response.status().as_u16(), &body(&response)["code"]), (404, &json!("404")));
+    assert_eq!(called(&world, &[]).await.1, "ok", "control");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_route_has_an_ecosystem_of_its_own_and_another_form_of_errors_where_it_says_so() {
     let world = World::with(|scene| {
         scene

@@ -24,6 +24,11 @@ pub(super) struct ErrorFormats {
 impl ErrorFormats {
     const USUAL: &str = "json";
 
+    /// The form with this name, if it has no problem.
+    pub(super) fn of(&self, name: &str) -> Option<ErrorFormat> {
+        self.by_name.get(name).cloned().flatten()
+    }
+
     /// The name of the form of those that say none, in an ecosystem or outside.
     pub(super) fn usual(&self, ecosystem: Option<Ecosystem>) -> String {
         let usual = ecosystem.map_or(Self::USUAL, Ecosystem::as_str);

@@ -72,20 +72,18 @@ impl Build<'_> {
         let balancers = self.balancers(&at.key("proxy_protocol"), entry.proxy_protocol.as_ref());
         let (address, origins, tls, trusted_proxy, cors) = (address?, origins?, tls?, trusted_proxy?, cors?);
         let balancers = balancers?;
-        let host = VirtualHost { origins: Origins::new(origins), tls, trusted_proxy, cors, balancers };
+        let host = VirtualHost { origins: Origins::new(origins), tls, trusted_proxy, cors, errors: None, balancers };
         self.summary.push(self.describe(address, &host, entry));
         Some((address, host))
     }
 
-    /// Leaves the cipher suites of FAPI 1.0 Advanced §8.5, which is about whole listeners, so that only the profile of all routes
-    /// decides.
-    pub(super) fn listeners_of_fapi1<'t>(&mut self, listeners: impl Iterator<Item = &'t mut tls::Settings>) {
-        for (index, tls) in listeners.enumerate() {
-            tls.suites = tls::Suites::Fapi1;
-            if tls.certificate_chain.first().is_some_and(|leaf| !is_for_rsa(leaf)) {
-                let at = KeyPath::of("listeners").index(index).key("tls").key("certificate");
-                self.warn(&at, "with `profile: fapi1-advanced` TLS 1.2 has suites for RSA certificates alone, so that clients without TLS 1.3 cannot connect; name an RSA certificate if there are any");
-            }
+    /// Leaves the cipher suites of FAPI 1.0 Advanced §8.5, which is about whole listeners, so that only their profile and that of all
+    /// routes decide.
+    pub(super) fn listener_of_fapi1(&mut self, index: usize, tls: &mut tls::Settings) {
+        tls.suites = tls::Suites::Fapi1;
+        if tls.certificate_chain.first().is_some_and(|leaf| !is_for_rsa(leaf)) {
+            let at = KeyPath::of("listeners").index(index).key("tls").key("certificate");
+            self.warn(&at, "with `profile: fapi1-advanced` TLS 1.2 has suites for RSA certificates alone, so that clients without TLS 1.3 cannot connect; name an RSA certificate if there are any");
         }
     }
 

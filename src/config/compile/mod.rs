@@ -43,6 +43,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fapi::UnixTime;
@@ -93,10 +94,14 @@ pub(super) fn compile(
         seal_authorities: Vec::new(),
     };
     let profile = build.profile(&file);
+    build.profiles_of_listeners(&mut file, profile);
     build.waivers = build.waivers(&file, profile);
     let mut listeners = build.listeners(&mut file);
-    if profile == Some(Profile::Fapi1Advanced) {
-        build.listeners_of_fapi1(listeners.iter_mut().flatten().map(|(_, host)| &mut host.tls));
+    let of_listeners: Vec<_> = file.listeners.iter().flatten().map(|listener| listener.profile).collect();
+    for (index, (own, (_, host))) in of_listeners.iter().zip(listeners.iter_mut().flatten()).enumerate() {
+        if own.and_then(file::Profiles::base).or(profile) == Some(Profile::Fapi1Advanced) {
+            build.listener_of_fapi1(index, &mut host.tls);
+        }
     }
     let admin = build.admin(&mut file);
     let mut issuers = build.issuers(&mut file, profile);
@@ -122,6 +127,11 @@ pub(super) fn compile(
     let ecosystem = file.profile.and_then(file::Profiles::ecosystem);
     let errors = file.errors.get_or_insert_with(|| formats.usual(ecosystem));
     let errors = build.error_format(&KeyPath::of("errors"), errors, &formats);
+    for (own, (_, host)) in of_listeners.iter().zip(listeners.iter_mut().flatten()) {
+        if let Some(own) = own.and_then(file::Profiles::ecosystem) {
+            host.errors = formats.of(&formats.usual(Some(own))).map(Arc::new);
+        }
+    }
     let rate_limits = build.rate_limits(&mut file, listeners.as_deref());
     build.signing = build.signing(&mut file, profile);
     let servers = build.authorization_servers(&mut file, &names, issuers.as_deref());

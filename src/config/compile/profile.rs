@@ -3,6 +3,7 @@
 use fapi::ecosystem::Ecosystem;
 use fapi::policy::Fapi1;
 use fapi::profile::{AUTH_DATE, CHARSET, CUSTOMER_IP_ADDRESS, Profile, Waivable};
+use fapi::route::Origin;
 
 use super::Build;
 use crate::config::error::KeyPath;
@@ -32,6 +33,82 @@ impl Build<'_> {
             self.problem(&at.key("ecosystem"), problem);
         }
         entry.and_then(file::Profiles::ecosystem)
+    }
+
+    /// Gives each protected route that does not say otherwise the profile of the listeners that serve it, so that whoever reads
+    /// routes after this finds it there.
+    pub(super) fn profiles_of_listeners(&mut self, file: &mut File, all: Option<Profile>) {
+        let at = KeyPath::of("listeners");
+        let mut profiles = Vec::new();
+        for (index, listener) in file.listeners.iter().flatten().enumerate() {
+            let at = at.index(index).key("profile");
+            self.ecosystem(&at, listener.profile);
+            let base = listener.profile.and_then(file::Profiles::base);
+            if let (Some(own), Some(all)) = (base, all)
+                && !own.is_at_least(all)
+            {
+                let problem = format!(
+                    "`{}` allows what `profile: {}` of all routes forbids, and a listener can only be stricter; remove the key",
+                    own.as_str(),
+                    all.as_str()
+                );
+                self.problem(&at, problem);
+            }
+            let origins = listener.origins.iter().flatten().filter_map(|origin| Origin::parse(origin).ok());
+            profiles.push((origins.map(|origin| origin.host().to_owned()).collect::<Vec<_>>(), listener.profile));
+        }
+        if profiles.iter().all(|(_, profile)| profile.is_none()) {
+            return;
+        }
+        let of_all = file.profile.map_or((None, None), file::Profiles::parts);
+        for (index, route) in file.routes.iter_mut().flatten().enumerate() {
+            if route.public == Some(true) {
+                continue;
+            }
+            let is_served = |hosts: &[String]| match &route.hosts {
+                None => true,
+                Some(own) => own.iter().any(|own| hosts.iter().any(|host| host.eq_ignore_ascii_case(own))),
+            };
+            let serving = profiles.iter().filter(|(hosts, _)| is_served(hosts));
+            let own = route.profile.map_or((None, None), file::Profiles::parts);
+            let mut said = Vec::new();
+            for (_, profile) in serving {
+                let (base, ecosystem) = profile.map_or((None, None), file::Profiles::parts);
+                // What a route says counts for it, wherever it is served.
+                let effective = (own.0.or(base).or(of_all.0), own.1.or(ecosystem).or(of_all.1));
+                if !said.contains(&effective) {
+                    said.push(effective);
+                }
+            }
+            let at = KeyPath::of("routes").index(index);
+            match *said.as_slice() {
+                [] => {}
+                [(base, ecosystem)] => {
+                    route.profile = match (base, ecosystem) {
+                        (Some(base), None) => Some(file::Profiles::Alone(base)),
+                        (None, None) => None,
+                        (base, ecosystem) => Some(file::Profiles::In(file::InEcosystem { base, ecosystem })),
+                    };
+                }
+                _ => self.problem(
+                    &at,
+                    "the listeners that serve the route have different profiles; name `hosts` of one of them, or write `profile` here",
+                ),
+            }
+            let base = route.profile.and_then(file::Profiles::base);
+            let stricter = profiles.iter().filter(|(hosts, _)| is_served(hosts));
+            let stricter = stricter.filter_map(|(_, profile)| profile.and_then(file::Profiles::base));
+            if let Some(base) = base
+                && let Some(listener) = stricter.into_iter().find(|listener| !base.is_at_least(*listener))
+            {
+                let problem = format!(
+                    "`{}` allows what `profile: {}` of a listener that serves the route forbids; remove the key, or name other `hosts`",
+                    base.as_str(),
+                    listener.as_str()
+                );
+                self.problem(&at.key("profile"), problem);
+            }
+        }
     }
 
     /// The profile of a route, which is at least that of all routes.

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::scalar::{Duration, FilePath};
-use super::Cors;
+use super::{Cors, Profiles};
 
 /// Where clients connect, which origins are served there, and its TLS.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -27,6 +27,9 @@ pub(in crate::config) struct Listener {
     /// The balancers in front that pass TLS through and name their clients by the PROXY protocol, version 1 or 2; the same in
     /// all entries of an address. Default: none, and a client's address is that of its connection.
     pub(in crate::config) proxy_protocol: Option<ProxyProtocol>,
+    /// The FAPI profile of the routes at these origins that say none: that of all routes, or a stricter one; its name, or
+    /// `{ base: ..., ecosystem: ... }`. Default: that of all routes, with their ecosystem.
+    pub(in crate::config) profile: Option<Profiles>,
     /// What scripts of other origins may send and read, on routes without a `cors` of their own. Default: nothing.
     pub(in crate::config) cors: Option<Cors>,
 }

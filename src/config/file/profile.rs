@@ -51,7 +51,7 @@ pub(in crate::config) struct InEcosystem {
 }
 
 /// An ecosystem, in a version.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub(in crate::config) enum EcosystemName {
     /// UK Open Banking, Read/Write API 3.1.
     #[serde(rename = "uk-obie-3.1")]
@@ -91,6 +91,14 @@ impl Profiles {
         match self {
             Self::Alone(profile) => Some(profile.named()),
             Self::In(InEcosystem { base, .. }) => base.map(Profile::named),
+        }
+    }
+
+    /// What is written: the profile and the ecosystem.
+    pub(in crate::config) const fn parts(self) -> (Option<Profile>, Option<EcosystemName>) {
+        match self {
+            Self::Alone(profile) => (Some(profile), None),
+            Self::In(InEcosystem { base, ecosystem }) => (base, ecosystem),
         }
     }
 
