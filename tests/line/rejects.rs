@@ -36,6 +36,7 @@ impl Covered {
         let mut elsewhere = super::authorization_server::codes();
         elsewhere.extend(super::signatures::codes());
         elsewhere.extend(super::ecosystems::codes());
+        elsewhere.extend(super::idempotency::codes());
         Code::ALL.iter().copied().filter(|code| !seen.contains(code) && !elsewhere.contains(code)).collect()
     }
 }

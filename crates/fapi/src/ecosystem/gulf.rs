@@ -29,7 +29,7 @@ pub(super) fn error(told: &Told<'_>) -> ErrorBody {
         (Code::SignatureKeyUnknown | Code::SignatureAlgorithmRefused, _) => "JWS.InvalidHeader",
         (Code::ContentNotDecrypted, _) => "JWE.DecryptionError",
         (code, _) if code.is_about_signatures() => "JWS.InvalidSignature",
-        (Code::BodyUnreadable | Code::BodyTypeUnsupported, _) => "Body.InvalidFormat",
+        (Code::BodyUnreadable | Code::BodyTypeUnsupported | Code::MediaTypeUnsupported, _) => "Body.InvalidFormat",
         (Code::HeaderMissing | Code::HeaderInvalid | Code::AuthDateMalformed | Code::CustomerIpAddressMalformed, _) => {
             "Resource.InvalidFormat"
         }
