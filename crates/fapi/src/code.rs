@@ -287,9 +287,9 @@ codes! {
     AuthDateMalformed = "auth_date_malformed", BAD_REQUEST, None;
     /// With `profile: fapi1-advanced`, `x-fapi-customer-ip-address` is not one IPv4 or IPv6 address (FAPI 1.0 Baseline §6.2.2).
     CustomerIpAddressMalformed = "customer_ip_address_malformed", BAD_REQUEST, None;
-    /// A header field is missing that the ecosystem of the route requires.
+    /// A header field is missing that the route or its ecosystem requires.
     HeaderMissing = "header_missing", BAD_REQUEST, None;
-    /// A header field is not once there in the form that the ecosystem of the route requires.
+    /// A header field is not once there in the form that the route or its ecosystem requires.
     HeaderInvalid = "header_invalid", BAD_REQUEST, None;
     /// The version that the request names is no positive number.
     VersionInvalid = "version_invalid", BAD_REQUEST, None;

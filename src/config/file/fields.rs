@@ -50,7 +50,7 @@ pub(in crate::config) struct IdempotencyKeys {
     /// Whether a request has to have one.
     #[schemars(required)]
     pub(in crate::config) presence: Option<KeyPresence>,
-    /// For how long it is remembered, from 1m to 72h.
+    /// For how long it is remembered, from 60s to 72h.
     #[schemars(extend("default" = "24h"))]
     pub(in crate::config) keep: Option<Duration>,
 }

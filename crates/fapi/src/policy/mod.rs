@@ -330,7 +330,7 @@ impl Policy {
         self.scopes.check(claims)?;
         let remaining = self.requirements.check(claims, request, now)?;
         if let Some(media_types) = &self.fields.media_types {
-            media_types.check(headers)?;
+            media_types.check(request.method(), headers)?;
         }
         if !remaining.is_empty() && !self.has_signed_json(headers) {
             body::check_type(headers)?;
