@@ -32,7 +32,8 @@
 //! 8. [`fapi::signature`]: where the route says so, the client has signed the request, and its content is the one that was
 //!    signed.
 //! 9. [`Gateway::redeem`](gateway::Gateway::redeem): what changes state comes last. The [`replay`] log confirms that
-//!    the proof is used for the first time, and the request gets its [`Permit`](fapi::permit::Permit).
+//!    the proof is used for the first time, [`idempotency`] that a key names no other request, and the request gets its
+//!    [`Permit`](fapi::permit::Permit).
 //!
 //! Only a permit names an upstream. [`fapi::headers`] removes every field that could speak in the gateway's name and
 //! sets the gateway's own fields; [`upstream`] chooses a server and connects to it.
@@ -43,8 +44,9 @@
 //! # Modules
 //!
 //! The crate [`fapi`] is pure: it uses no clock, no sockets and no files. Around it, [`issuer`] queries authorization
-//! servers, [`consents`] services that know in which state consents are, [`authorization_server`] knows the clients of those behind the gateway, [`signatures`] the keys of clients that sign
-//! requests, [`replay`] records used proofs, in memory or in a [`store`] that replicas share, and [`rate_limits`] counts how
+//! servers, [`consents`] services that know in which state consents are, [`authorization_server`] knows the clients of those behind the
+//! gateway, [`signatures`] the keys of clients that sign requests, [`replay`] records used proofs and [`idempotency`] used keys, in memory
+//! or in a [`store`] that replicas share, and [`rate_limits`] counts how
 //! fast requests come, which replicas can tell each other through one. [`connection`], [`proxy`], [`upstream`], [`admin`]
 //! and [`server`] are the edge, built on Pingora. [`telemetry`] is what operators see; [`trace`] records some exchanges, whose
 //! spans [`otlp`] takes to a collector. [`certificate`] judges the certificates of files, [`tls_client`] is the TLS to servers
@@ -62,6 +64,7 @@ pub mod connection;
 pub mod consents;
 pub mod gateway;
 pub mod generation;
+pub mod idempotency;
 pub mod issuer;
 pub mod otlp;
 pub mod pkcs11;

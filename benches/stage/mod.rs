@@ -17,6 +17,7 @@ use fapi_gateway::clock::Clock;
 use fapi_gateway::config::Config;
 use fapi_gateway::consents::Consents;
 use fapi_gateway::gateway::{Client, Gateway, Verdict};
+use fapi_gateway::idempotency::IdempotencyKeys;
 use fapi_gateway::issuer::Issuers;
 use fapi_gateway::replay::ReplayLog;
 use fapi_gateway::replay::keys::KnownKeys;
@@ -194,6 +195,10 @@ routes:
                 Clock::from_fn(move || Duration::from_secs(now)),
             )),
             shared_replay: None,
+            idempotency_keys: Arc::new(IdempotencyKeys::new(
+                Capacity { total: 1000, per_key: 1000 },
+                Clock::from_fn(move || Duration::from_secs(now)),
+            )),
         };
         let peer =
             Peer::Certificate(Arc::new(ClientCertificate::from_der(&client.chain_der[0]).expect("a certificate")));

@@ -6,6 +6,7 @@
 
 mod consent;
 mod endpoint;
+mod idempotency;
 mod signature;
 
 use std::net::IpAddr;
@@ -32,6 +33,7 @@ use self::endpoint::without_nonce;
 pub use self::signature::{HeadJudged, WholeContent, request_view};
 use crate::authorization_server::AuthorizationServers;
 use crate::consents::Consents;
+use crate::idempotency::IdempotencyKeys;
 use crate::issuer::Issuers;
 use crate::issuer::introspection::Asker;
 use crate::rate_limits::{RateLimits, Taken};
@@ -63,6 +65,8 @@ pub struct Gateway {
     pub replay: Arc<ReplayLog>,
     /// The log of used proofs that replicas share, if they do.
     pub shared_replay: Option<Arc<SharedLog>>,
+    /// The idempotency keys that were used; in the store of that log, if replicas share it.
+    pub idempotency_keys: Arc<IdempotencyKeys>,
     /// How fast requests may come, if a route limits that.
     pub rate_limits: Option<RateLimits>,
     /// The authorization servers in front of which it stands.
@@ -97,7 +101,8 @@ impl Gateway {
         }
     }
 
-    /// Takes the last step: uses up the proof and the signature, if there are any, and returns the permit.
+    /// Takes the last step: uses up the proof and the signature, if there are any, and then the idempotency key, and returns the
+    /// permit.
     ///
     /// `now` is the time of this step: while a body or the keys of an issuer are read, the token can end and the proof become
     /// too old, and what a log that replicas share knew of proofs can be lost. On a route in shadow, a proof that cannot be used
@@ -109,10 +114,12 @@ impl Gateway {
     /// [`DpopError::Replayed`](fapi::dpop::DpopError::Replayed),
     /// [`DpopError::NonceRequired`](fapi::dpop::DpopError::NonceRequired),
     /// [`SignatureError::Replayed`](fapi::signature::error::SignatureError::Replayed),
+    /// [`IdempotencyError::Reused`](fapi::idempotency::IdempotencyError::Reused),
     /// [`ShareExceeded::ReplayLog`](fapi::rejection::ShareExceeded),
     /// [`Unavailable::RevocationsNeverRead`](fapi::rejection::Unavailable::RevocationsNeverRead) and
     /// [`Unavailable::RevocationsTooOld`](fapi::rejection::Unavailable::RevocationsTooOld) when the token may be revoked elsewhere,
-    /// and [`Unavailable::ReplayLog`](fapi::rejection::Unavailable::ReplayLog) when the log cannot tell.
+    /// and [`Unavailable::ReplayLog`](fapi::rejection::Unavailable::ReplayLog) or
+    /// [`Unavailable::IdempotencyKeys`](fapi::rejection::Unavailable::IdempotencyKeys) when the log cannot tell.
     pub async fn redeem(&self, authorized: Authorized, taken: &Taken, now: UnixTime) -> Result<Permit, Cause> {
         if let Some(token) = authorized.token() {
             self.still_active(token, now)?;
@@ -145,6 +152,11 @@ impl Gateway {
                 }
             },
             None => None,
+        };
+        // At last: nobody uses up a key with a request that is refused, such as one with a proof that was seen.
+        let authorized = match authorized.idempotency_key() {
+            Some(_) => Box::pin(self.use_key(authorized)).await?,
+            None => authorized,
         };
         Ok(authorized.redeem(first_use)?)
     }

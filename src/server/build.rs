@@ -20,6 +20,7 @@ use crate::connection::{VirtualHost, VirtualHosts};
 use crate::consents::Consents;
 use crate::gateway::Gateway;
 use crate::generation::{Generation, ReplayLimits};
+use crate::idempotency::IdempotencyKeys;
 use crate::issuer::Issuers;
 use crate::otlp::{self, Collector, Exporter};
 use crate::rate_limits::RateLimits;
@@ -155,6 +156,10 @@ pub(super) fn build(
             (Arc::new(log), Arc::new(KnownKeys::new(PROOF_KEYS)) as Arc<dyn ProofKeys>)
         }
     };
+    let idempotency_keys = match before {
+        Some(before) => before.gateway.idempotency_keys.clone(),
+        None => Arc::new(IdempotencyKeys::new(replay_limits.capacity, clock.clone())),
+    };
     let shared_replay = replay_store.map(|store| {
         let (observer, alone) =
             (metrics.replay(&store.settings().name), replay.alone(config.replay_alone, replay_limits.capacity));
@@ -228,6 +233,7 @@ pub(super) fn build(
             proof_keys,
             replay,
             shared_replay,
+            idempotency_keys,
             rate_limits,
             client_keys: ClientKeySets::new(
                 config.client_keys,

@@ -325,6 +325,7 @@ impl Reloader {
             // From here on, no new exchange uses the previous limits; what was recorded under them may be forgotten too
             // early.
             new.gateway.replay.resize(new.replay_limits.capacity, now());
+            new.gateway.idempotency_keys.resize(new.replay_limits.capacity);
         }
         if state.filter != filter {
             logging::follow(&filter);

@@ -11,11 +11,25 @@ use crate::support::{ORIGIN, World};
 
 /// The codes whose cases are here.
 pub(super) fn codes() -> BTreeSet<Code> {
-    [Code::HeaderMissing, Code::HeaderInvalid, Code::VersionInvalid].into()
+    let of_types = [Code::MediaTypeUnsupported, Code::NotAcceptable];
+    [Code::HeaderMissing, Code::HeaderInvalid, Code::VersionInvalid, Code::VersionUnsupported]
+        .into_iter()
+        .chain(of_types)
+        .collect()
 }
 
 const UUID: &str = "c770aef3-6784-41f7-8e0e-ff5f97bddb3a";
 const DATE: &str = "Tue, 11 Sep 2012 19:43:31 GMT";
+
+/// An id that no other request has.
+fn fresh_uuid() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// The fields that some ecosystem needs.
+fn base(id: &str) -> [(&'static str, &str); 4] {
+    [("x-request-id", id), ("x-fapi-interaction-id", id), ("x-v", "1"), ("x-fapi-auth-date", DATE)]
+}
 
 async fn world(ecosystem: &str) -> World {
     let profile = format!("profile: {{ base: fapi2-security, ecosystem: {ecosystem} }}\n");
@@ -81,6 +95,149 @@ async fn au_05_a_version_is_a_positive_number() {
     assert_eq!(response.status(), 404);
     assert_eq!(body(&response)["errors"][0]["code"], "urn:au-cds:error:cds-all:Resource/NotFound");
     assert!(response.headers().contains_key("x-fapi-interaction-id"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn au_05_one_of_the_versions_of_the_route_is_one_that_the_request_understands() {
+    let world = World::with(|scene| {
+        scene
+            .replace("profile: fapi2-security\n", "profile: { base: fapi2-security, ecosystem: cdr }\n")
+            .replace("    scopes: [accounts]\n", "    versions: [3, 4]\n    scopes: [accounts]\n")
+    })
+    .await;
+    for (most, least, good) in [
+        ("3", None, true),
+        ("4", None, true),
+        ("5", Some("4"), true),
+        ("3", Some("9"), true),
+        ("5", None, false),
+        ("2", Some("1"), false),
+        ("9", Some("5"), false),
+    ] {
+        let fields = [("x-v", Some(most)), ("x-fapi-auth-date", Some(DATE)), ("x-min-v", least)];
+        let fields: Vec<_> = fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let (response, code) = called(&world, &fields).await;
+        if good {
+            assert_eq!(code, "ok", "{most} {least:?}");
+            continue;
+        }
+        assert_eq!((response.status().as_u16(), &*code), (406, "version_unsupported"), "{most} {least:?}");
+        assert_eq!(body(&response)["errors"][0]["code"], "urn:au-cds:error:cds-all:Header/UnsupportedVersion");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uk_04_au_10_bg_12_content_and_answers_have_media_types_of_the_ecosystem_or_of_the_route() {
+    for (ecosystem, more, also) in [
+        ("uk-obie-4.0", "", Some("application/jose+jwe")),
+        ("cdr", "", None),
+        ("brazil", "", Some("application/jwt")),
+        ("berlin-group", "", Some("application/xml")),
+        ("uk-obie-3.1", "    media_types: { requests: [text/csv], responses: [text/csv] }\n", Some("text/csv")),
+    ] {
+        let profile = format!("profile: {{ base: fapi2-security, ecosystem: {ecosystem} }}\n");
+        let world = World::with(|scene| {
+            scene
+                .replace("profile: fapi2-security\n", &profile)
+                .replace("    scopes: [accounts]\n", &format!("{more}    scopes: [accounts]\n"))
+        })
+        .await;
+        let json = if more.is_empty() { "application/json" } else { "text/csv" };
+        let accepting = async |accept: &str| {
+            let id = fresh_uuid();
+            let fields: Vec<_> = base(&id).into_iter().chain([("accept", accept)]).collect();
+            let (response, code) = called(&world, &fields).await;
+            (response.status().as_u16(), code)
+        };
+        for accept in [json, &*json.to_uppercase(), "*/*", "text/html, */*;q=0.1"].into_iter().chain(also) {
+            assert_eq!(accepting(accept).await, (200, "ok".to_owned()), "{ecosystem} {accept}");
+        }
+        for accept in ["text/html", &*format!("{json};q=0"), "image/*"] {
+            assert_eq!(accepting(accept).await, (406, "not_acceptable".to_owned()), "{ecosystem} {accept}");
+        }
+        let token = world.sign(&world.token());
+        for client in [world.client().h1(), world.client().h2()] {
+            let posted = async |content_type: Option<&str>| {
+                let id = fresh_uuid();
+                let types = content_type.map(|content_type| ("content-type", content_type));
+                let fields: Vec<_> = base(&id).into_iter().chain(types).collect();
+                let mut request = call(Some(&token), "/accounts/1001", &fields);
+                *request.method_mut() = http::Method::POST;
+                *request.body_mut() = "{}".into();
+                let response = client.send(request).await.unwrap();
+                let record = world.gateway.record_of(&response);
+                (response.status().as_u16(), record["code"].as_str().unwrap().to_owned())
+            };
+            let utf8 = format!("{};Charset=uTf-8", json.to_uppercase());
+            for content_type in [json, &*utf8].into_iter().chain(also) {
+                assert_eq!(posted(Some(content_type)).await.1, "ok", "{ecosystem} {content_type}");
+            }
+            for content_type in
+                [None, Some("text/xml"), Some("application/x-unknown"), Some(&*format!("{json}; charset=utf-16"))]
+            {
+                let judged = posted(content_type).await;
+                assert_eq!(judged, (415, "media_type_unsupported".to_owned()), "{ecosystem} {content_type:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn br_05_au_14_a_token_lives_no_longer_than_the_ecosystem_says_or_the_route() {
+    for (ecosystem, more, longest) in [
+        ("brazil", "", 900),
+        ("cdr", "", 600),
+        ("brazil", "    require: { token_lifetime: 2h }\n", 900),
+        ("cdr", "    require: { token_lifetime: 5m }\n", 300),
+    ] {
+        let profile = format!("profile: {{ base: fapi2-security, ecosystem: {ecosystem} }}\n");
+        let world = World::with(|scene| {
+            scene
+                .replace("profile: fapi2-security\n", &profile)
+                .replace("    scopes: [accounts]\n", &format!("{more}    scopes: [accounts]\n"))
+        })
+        .await;
+        let judged = async |lifetime: u64| {
+            let now = world.clock.now();
+            let token = world.sign(&world.token().claim("iat", now).expires_at(now + lifetime));
+            let response = world.client().send(call(Some(&token), "/accounts", &base(&fresh_uuid()))).await.unwrap();
+            world.gateway.record_of(&response)["code"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(judged(longest).await, "ok", "{ecosystem} {more}");
+        assert_eq!(judged(60).await, "ok", "the least time is left to the issuer");
+        assert_eq!(judged(longest + 1).await, "token_lifetime_exceeded", "{ecosystem} {more}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bg_07_nothing_of_a_request_is_repeated_but_a_uuid() {
+    let world = world("berlin-group").await;
+    let token = world.sign(&world.token());
+    let answer = async |id: &str| {
+        let request = format!(
+            "GET /nothing HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\nX-Request-ID: {id}\r\nx-fapi-interaction-id: {id}\r\n\r\n"
+        );
+        String::from_utf8_lossy(&world.client().raw(request.as_bytes()).await).into_owned()
+    };
+    let good = answer(UUID).await.to_ascii_lowercase();
+    assert!(good.contains(&format!("x-fapi-interaction-id: {UUID}\r\n")), "control: {good}");
+    for id in [
+        "c770aef3-6784-41f7-8e0e-ff5f97bddb3a\r\n injected: 1",
+        "c770aef3-6784-41f7-8e0e-ff5f97bddb3a\rinjected: 1",
+        "c770aef3-6784-41f7-8e0e-ff5f97bddb3a\ninjected: 1",
+        "c770aef3-6784-41f7-8e0e-ff5f97bddb3a\0injected",
+        "c770aef3-6784-41f7-8e0e-ff5f97bddb3a%0d%0ainjected: 1",
+        "c770aef3-6784-41f7-8e0e-ff5f97bddb3a\u{560d}\u{560a}injected: 1",
+        "c770aef3-6784-41f7-8e0e-ff5f97bddb3a, injected",
+        "c770aef3-6784-41f7-8e0e-ff5f97bddb3a\tinjected",
+        "injected",
+    ] {
+        let answer = answer(id).await;
+        assert!(answer.starts_with("HTTP/1.1 4") && !answer.contains("injected"), "{id:?}: {answer}");
+    }
+    // The line that it adds is one of the request, and comes back no more than any other.
+    let answer = answer(&format!("{UUID}\r\ninjected: 1")).await;
+    assert!(!answer.contains("injected"), "{answer}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

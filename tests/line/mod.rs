@@ -12,6 +12,7 @@ mod dpop;
 mod ecosystems;
 mod errors;
 mod forwarding;
+mod idempotency;
 mod introspection;
 mod keys;
 mod metadata;

@@ -37,6 +37,7 @@ impl Covered {
         elsewhere.extend(super::signatures::codes());
         elsewhere.extend(super::ecosystems::codes());
         elsewhere.extend(super::consents::codes());
+        elsewhere.extend(super::idempotency::codes());
         Code::ALL.iter().copied().filter(|code| !seen.contains(code) && !elsewhere.contains(code)).collect()
     }
 }

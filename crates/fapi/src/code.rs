@@ -287,12 +287,20 @@ codes! {
     AuthDateMalformed = "auth_date_malformed", BAD_REQUEST, None;
     /// With `profile: fapi1-advanced`, `x-fapi-customer-ip-address` is not one IPv4 or IPv6 address (FAPI 1.0 Baseline §6.2.2).
     CustomerIpAddressMalformed = "customer_ip_address_malformed", BAD_REQUEST, None;
-    /// A header field is missing that the ecosystem of the route requires.
+    /// A header field is missing that the route or its ecosystem requires.
     HeaderMissing = "header_missing", BAD_REQUEST, None;
-    /// A header field is not once there in the form that the ecosystem of the route requires.
+    /// A header field is not once there in the form that the route or its ecosystem requires.
     HeaderInvalid = "header_invalid", BAD_REQUEST, None;
     /// The version that the request names is no positive number.
     VersionInvalid = "version_invalid", BAD_REQUEST, None;
+    /// None of the route's `versions` is one that the request understands.
+    VersionUnsupported = "version_unsupported", NOT_ACCEPTABLE, None;
+    /// The content is not of a media type that the route or its ecosystem takes (RFC 9110 §15.5.16).
+    MediaTypeUnsupported = "media_type_unsupported", UNSUPPORTED_MEDIA_TYPE, None;
+    /// `Accept` admits no media type that the route or its ecosystem answers with (RFC 9110 §15.5.7).
+    NotAcceptable = "not_acceptable", NOT_ACCEPTABLE, None;
+    /// The client used the same idempotency key for another request (draft-ietf-httpapi-idempotency-key-header §2.7).
+    IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, None;
     /// The token's scope does not cover the route (RFC 6750 §3.1).
     ScopeInsufficient = "scope_insufficient", FORBIDDEN, Some(InsufficientScope);
     /// The route is not for this client (`require.clients`).
@@ -371,6 +379,8 @@ codes! {
     IntrospectionShareExceeded = "introspection_share_exceeded", TOO_MANY_REQUESTS, None;
     /// The key of the proof has used `replay.max_entries_per_key` other proofs that are still remembered (RFC 6585 §4).
     ReplayShareExceeded = "replay_share_exceeded", TOO_MANY_REQUESTS, None;
+    /// The client has used as many idempotency keys that are still remembered as `replay.max_entries_per_key` allows (RFC 6585 §4).
+    IdempotencyShareExceeded = "idempotency_share_exceeded", TOO_MANY_REQUESTS, None;
     /// As many exchanges of this client are in progress as `limits.exchanges_per_client` allows (RFC 6585 §4).
     ShareExceeded = "share_exceeded", TOO_MANY_REQUESTS, None;
     /// As many exchanges of this client are in progress or waiting as `upstreams.*.limits.exchanges_per_client` allows (RFC 6585
@@ -380,6 +390,8 @@ codes! {
     RateLimited = "rate_limited", TOO_MANY_REQUESTS, None;
     /// The replay log is full or cannot tell whether a proof was used before.
     ReplayLogUnavailable = "replay_log_unavailable", SERVICE_UNAVAILABLE, None;
+    /// As many idempotency keys are remembered as may be, or nobody can tell whether one was used before.
+    IdempotencyKeysUnavailable = "idempotency_keys_unavailable", SERVICE_UNAVAILABLE, None;
     /// As many exchanges are in progress as `limits.exchanges` allows.
     Overloaded = "overloaded", SERVICE_UNAVAILABLE, None;
     /// As many exchanges of the upstream are in progress, and as many wait, as its `limits` allow.

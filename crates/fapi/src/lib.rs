@@ -81,6 +81,7 @@ pub mod ecosystem;
 pub mod error_format;
 pub mod field_names;
 pub mod headers;
+pub mod idempotency;
 pub mod identity_jwt;
 pub mod jose;
 pub mod message;

@@ -131,6 +131,9 @@ pub enum ShareExceeded {
     /// Of the replay log.
     #[error("the proof's key has used up its share of the replay log")]
     ReplayLog,
+    /// Of the idempotency keys that are remembered.
+    #[error("the client has used up its share of the idempotency keys that are remembered")]
+    IdempotencyKeys,
     /// Of all exchanges.
     #[error("{most} exchanges of this client are in progress, as many as one client may have")]
     Exchanges {
@@ -164,6 +167,7 @@ impl ShareExceeded {
     pub const fn code(&self) -> Code {
         match self {
             Self::ReplayLog => Code::ReplayShareExceeded,
+            Self::IdempotencyKeys => Code::IdempotencyShareExceeded,
             Self::Introspection { .. } => Code::IntrospectionShareExceeded,
             Self::Consent { .. } => Code::ConsentShareExceeded,
             Self::Exchanges { .. } => Code::ShareExceeded,
@@ -247,6 +251,12 @@ pub enum Unavailable {
         /// What went wrong.
         detail: String,
     },
+    /// Nobody can say whether an idempotency key was used before.
+    #[error("the idempotency keys are not available: {detail}")]
+    IdempotencyKeys {
+        /// What went wrong.
+        detail: String,
+    },
     /// The gateway serves as many exchanges as it may.
     #[error("{limit} exchanges are in progress, as many as are allowed")]
     Overloaded {
@@ -310,6 +320,7 @@ impl Unavailable {
             Self::ClientKeys { .. } => Code::KeysUnavailable,
             Self::PushedRequests { .. } => Code::PushedRequestsUnavailable,
             Self::ReplayLog { .. } => Code::ReplayLogUnavailable,
+            Self::IdempotencyKeys { .. } => Code::IdempotencyKeysUnavailable,
             Self::Overloaded { .. } => Code::Overloaded,
             Self::UpstreamOverloaded { .. } => Code::UpstreamOverloaded,
             Self::Audit => Code::AuditUnavailable,
@@ -390,18 +401,17 @@ impl Rejection {
     }
 
     /// The status that the client sees: that of the code, but at an authorization server a proof at fault is no 401 (RFC 9449 §5,
-    /// §8), and some ecosystems have others for signatures and consents.
+    /// §8), and some ecosystems have others for signatures, consents and idempotency keys.
     pub fn status(&self) -> StatusCode {
         let of_a_proof =
             matches!(self.code().oauth_error(), Some(OAuthError::InvalidDpopProof | OAuthError::UseDpopNonce));
         if of_a_proof && self.is_at_an_endpoint() {
             return StatusCode::BAD_REQUEST;
         }
-        let code = self.code();
-        match self.signature_rules().map(|rules| rules.form.status(code)).filter(|status| *status != code.status()) {
-            Some(of_signatures) => of_signatures,
-            None => self.ecosystem().map_or(code.status(), |ecosystem| ecosystem.status(code)),
+        if let Some(status) = self.ecosystem().and_then(|ecosystem| ecosystem.status(self.code())) {
+            return status;
         }
+        self.signature_rules().map_or(self.code().status(), |rules| rules.form.status(self.code()))
     }
 
     /// What the route says of signatures of requests.
@@ -484,6 +494,7 @@ impl Rejection {
                 | Unavailable::ClientKeys { .. }
                 | Unavailable::PushedRequests { .. }
                 | Unavailable::ReplayLog { .. }
+                | Unavailable::IdempotencyKeys { .. }
                 | Unavailable::Overloaded { .. }
                 | Unavailable::UpstreamOverloaded { .. }
                 | Unavailable::Audit,
@@ -588,11 +599,22 @@ fn plain_error(code: Code) -> (&'static str, &'static str) {
         401 => ("unauthorized", "An access token in the Authorization field is required"),
         404 => ("not_found", "There is nothing here"),
         405 => ("method_not_allowed", "The resource does not have this method"),
+        406 if code == Code::VersionUnsupported => {
+            ("not_acceptable", "The resource has none of the versions that the request names")
+        }
+        406 => ("not_acceptable", "The resource has no representation that the request accepts"),
         408 => ("request_timeout", "The request did not arrive in time"),
         413 => ("content_too_large", "The request body is too large"),
         414 => ("uri_too_long", "The request target is too long"),
+        415 if code == Code::MediaTypeUnsupported => {
+            ("unsupported_media_type", "The request body is not of a media type that the resource takes")
+        }
         415 => ("unsupported_media_type", "The request body has to be JSON in UTF-8, without a coding"),
         421 => ("misdirected_request", "This host is not served here"),
+        422 => ("idempotency_key_reused", "The idempotency key was used for another request"),
+        429 if code == Code::IdempotencyShareExceeded => {
+            ("too_many_requests", "Too many idempotency keys of this client are remembered")
+        }
         429 if code == Code::RateLimited => ("too_many_requests", "Requests come faster than they may"),
         429 => ("too_many_requests", "Too many requests of this client are in progress"),
         431 => ("header_fields_too_large", "The header fields are too large"),

@@ -108,10 +108,11 @@ impl WouldDeny {
     }
 }
 
-/// The codes that a [`WouldDeny`] may have: those that [`may_pass`] or [`may_pass_at_server`], that of a body that was not read, and that of
-/// `authorization_details` that are malformed where the policy asks for them.
+/// The codes that a [`WouldDeny`] may have: those that [`may_pass`] or [`may_pass_at_server`], that of a body that was not read, that of
+/// `authorization_details` that are malformed where the policy asks for them, and those of an idempotency key that is missing or
+/// malformed where the route asks for it.
 pub fn noted_codes() -> impl Iterator<Item = Code> {
-    let by_policy = [Code::BodyTooLarge, Code::TokenClaimMalformed];
+    let by_policy = [Code::BodyTooLarge, Code::TokenClaimMalformed, Code::HeaderMissing, Code::HeaderInvalid];
     let all = Code::ALL.iter().copied();
     all.filter(move |code| may_pass(*code) || may_pass_at_server(*code) || by_policy.contains(code))
 }
@@ -212,6 +213,12 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::DpopReplayed
         | Code::ReplayShareExceeded
         | Code::ReplayLogUnavailable => true,
+        // What stands under `idempotency_key` and `media_types`.
+        Code::IdempotencyKeyReused
+        | Code::IdempotencyShareExceeded
+        | Code::IdempotencyKeysUnavailable
+        | Code::MediaTypeUnsupported
+        | Code::NotAcceptable => true,
         // What stands under `signature`.
         Code::SignatureMissing
         | Code::SignatureMalformed
@@ -277,6 +284,7 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::HeaderMissing
         | Code::HeaderInvalid
         | Code::VersionInvalid
+        | Code::VersionUnsupported
         | Code::CustomerIpAddressMalformed
         | Code::RateLimited => false,
         // What goes to an authorization server, and what comes from it.
@@ -391,10 +399,12 @@ mod tests {
             "revocation_status_unknown",
             "replay_share_exceeded",
             "replay_log_unavailable",
+            "media_type_unsupported",
+            "not_acceptable",
         ];
         for code in Code::ALL.iter().map(|code| code.as_str()) {
-            let of_kinds = ["dpop_", "signature_", "consent_"].iter().any(|kind| code.starts_with(kind));
-            let expected = of_kinds || beside_proofs.contains(&code);
+            let kinds = ["dpop_", "signature_", "idempotency_", "consent_"];
+            let expected = kinds.iter().any(|kind| code.starts_with(kind)) || beside_proofs.contains(&code);
             assert_eq!(passing.contains(&code), expected, "{code}");
         }
     }

@@ -1,6 +1,7 @@
 //! The steps that a request takes, for whoever asks at which one it was refused.
 
 use crate::authorization_server::EndpointError;
+use crate::idempotency::IdempotencyError;
 use crate::policy::PolicyError;
 use crate::rejection::{Cause, Rejection, ShareExceeded, Unavailable};
 use crate::signature::error::SignatureError;
@@ -99,8 +100,8 @@ impl Step {
             Cause::Rate(_) if seen.token.is_none() => Self::Route,
             Cause::Rate(_) => Self::Sender,
             Cause::Proof(_)
-            | Cause::Share(ShareExceeded::ReplayLog)
-            | Cause::Unavailable(Unavailable::ReplayLog { .. }) => Self::Replay,
+            | Cause::Share(ShareExceeded::ReplayLog | ShareExceeded::IdempotencyKeys)
+            | Cause::Unavailable(Unavailable::ReplayLog { .. } | Unavailable::IdempotencyKeys { .. }) => Self::Replay,
             Cause::Token(_)
             | Cause::Share(ShareExceeded::Introspection { .. })
             | Cause::Unavailable(
@@ -173,7 +174,12 @@ impl Step {
             | PolicyError::Header(_)
             | PolicyError::CustomerIpAddressMalformed
             | PolicyError::ScopeInsufficient { .. } => Self::Scope,
-            PolicyError::ClientRefused { .. }
+            PolicyError::IdempotencyKey(IdempotencyError::Reused) => Self::Replay,
+            PolicyError::MediaType(_)
+            | PolicyError::IdempotencyKey(
+                IdempotencyError::Missing | IdempotencyError::Malformed | IdempotencyError::ClientUnknown,
+            )
+            | PolicyError::ClientRefused { .. }
             | PolicyError::SubjectMissing { .. }
             | PolicyError::TokenLifetimeExceeded { .. }
             | PolicyError::ClaimRefused { .. }

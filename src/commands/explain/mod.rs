@@ -206,7 +206,12 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
                 (Judged::AwaitsBody(_) | Judged::AwaitsParameters(_), None) => return Ended::NoBody(Box::new(seen)),
             };
             let permit = match authorized {
-                Ok(authorized) => generation.gateway.redeem(authorized, &taken, call.now).await,
+                Ok(authorized) => {
+                    // Of its key, nobody here knows whether it was used before.
+                    let content = call.body.as_deref().unwrap_or_default();
+                    let authorized = authorized.with_request(&request.method, request.uri.path(), content);
+                    generation.gateway.redeem(authorized, &taken, call.now).await
+                }
                 Err(cause) => Err(cause),
             };
             match permit {

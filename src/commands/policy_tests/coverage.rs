@@ -69,11 +69,12 @@ impl Required {
     /// The requirement that refuses with this code.
     fn of(code: Code) -> Option<Self> {
         let of_policy = OF_POLICY.iter().find(|(known, _)| *known == code).map(|(_, required)| *required);
-        of_policy.or_else(|| may_pass(code).then_some(Self::SenderConstraint))
+        of_policy.or_else(|| (may_pass(code) && !OF_FIELDS.contains(&code)).then_some(Self::SenderConstraint))
     }
 }
 
-/// The codes of scopes and requirements. All others that a shadow may let pass are those of the sender constraint.
+/// The codes of scopes and requirements. All others that a shadow may let pass, but for those of header fields, are those of the sender
+/// constraint.
 const OF_POLICY: [(Code, Required); 16] = [
     (Code::ScopeInsufficient, Required::Scopes),
     (Code::ClientRefused, Required::Clients),
@@ -91,6 +92,15 @@ const OF_POLICY: [(Code, Required); 16] = [
     (Code::BodyUnreadable, Required::AuthorizationDetails),
     (Code::AcrInsufficient, Required::Authentication),
     (Code::AuthenticationTooOld, Required::Authentication),
+];
+
+/// The codes of header fields, which are no requirement on a token.
+const OF_FIELDS: [Code; 5] = [
+    Code::MediaTypeUnsupported,
+    Code::NotAcceptable,
+    Code::IdempotencyKeyReused,
+    Code::IdempotencyShareExceeded,
+    Code::IdempotencyKeysUnavailable,
 ];
 
 /// The routes on which a call was permitted, and the requirements that refused one.

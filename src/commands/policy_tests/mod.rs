@@ -313,6 +313,8 @@ impl Stage {
                 self.generation.gateway.judge_form(*guard, request, body, client, now, seen).await?
             }
         };
+        let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
+        let authorized = authorized.with_request(&request.method, target, body);
         self.generation.gateway.redeem(authorized, &Taken::default(), now).await
     }
 

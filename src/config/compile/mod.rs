@@ -13,6 +13,7 @@ mod dpop;
 mod encryption;
 mod enforce;
 mod errors;
+mod fields;
 mod files;
 mod forward;
 mod introspection;

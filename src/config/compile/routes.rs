@@ -8,7 +8,7 @@ use fapi::credentials::Scheme;
 use fapi::ecosystem::Ecosystem;
 use fapi::error_format::ErrorFormat;
 use fapi::headers::StripList;
-use fapi::policy::{InvalidPolicy, IssuerIndex, NonceMode, Policy, ScopeRule};
+use fapi::policy::{InvalidPolicy, IssuerIndex, NonceMode, Policy, Requirements, ScopeRule, TokenLifetime};
 use fapi::route::{OnExpiry, Origin, PathCharacters, Pattern, Requirement, Route, Routes, UpstreamRef};
 use fapi::signature::form::Form;
 use fapi::signature::rules::Presence;
@@ -20,6 +20,7 @@ use super::consents::ConsentServices;
 use super::cors::{Place, describe_cors};
 use super::enforce;
 use super::errors::{ErrorFormats, format_name};
+use super::fields::describe_fields;
 use super::issuers::name_of;
 use super::rate_limits::describe_rate_limits;
 use super::signature::describe_signature;
@@ -279,6 +280,9 @@ impl Build<'_> {
                 ("require", entry.require.is_some()),
                 ("enforce", entry.enforce.is_some()),
                 ("signature", entry.signature.is_some()),
+                ("idempotency_key", entry.idempotency_key.is_some()),
+                ("versions", entry.versions.is_some()),
+                ("media_types", entry.media_types.is_some()),
                 ("issuers", entry.issuers.is_some()),
                 ("sender_constraint", entry.sender_constraint.is_some()),
                 ("dpop", entry.dpop.is_some()),
@@ -314,6 +318,7 @@ impl Build<'_> {
         let requirements = self.require(&at.key("require"), entry.require.as_mut(), pattern, ecosystem, services);
         let shadow = self.enforce(&at.key("enforce"), entry.enforce.as_ref());
         let signature = self.signature(&at.key("signature"), entry.signature.as_mut(), unsaid.client_keys);
+        let fields = self.field_rules(at, entry, unsaid.ecosystem);
         let accepted = self.sender_constraint(at, entry, unsaid);
         let issuers = self.issuers_of(&at.key("issuers"), entry, names);
         let max_age = self.introspection_max_age(&at.key("introspection_max_age"), entry, issuers.as_deref(), names);
@@ -324,7 +329,8 @@ impl Build<'_> {
         let (schemes, nonce) = accepted.clone().unwrap_or_else(|| (vec![Scheme::Bearer], NonceMode::Never));
         match Policy::new(scopes?, known, schemes, nonce) {
             Ok(policy) => {
-                let policy = policy.with_requirements(requirements?);
+                let requirements = within_ecosystem(requirements?, unsaid.ecosystem);
+                let policy = policy.with_requirements(requirements);
                 let policy = match unsaid.profile {
                     Some(Profile::Fapi1Advanced) => policy.with_fapi1(self.fapi1(entry)),
                     Some(Profile::Fapi2Security) | None => policy,
@@ -333,6 +339,7 @@ impl Build<'_> {
                     Some(ecosystem) => policy.with_ecosystem(ecosystem),
                     None => policy,
                 };
+                let policy = policy.with_fields(fields?);
                 let policy = match signature? {
                     Some(signature) => policy.with_signature(signature),
                     None => policy,
@@ -487,6 +494,15 @@ impl Build<'_> {
     }
 }
 
+/// What a route requires, in an ecosystem that says how long tokens may live: the shorter time counts.
+fn within_ecosystem(requirements: Requirements, ecosystem: Option<Ecosystem>) -> Requirements {
+    let longest = ecosystem.and_then(Ecosystem::longest_token_lifetime);
+    let longest = longest.and_then(|longest| TokenLifetime::new(longest).ok());
+    let own = requirements.token_lifetime;
+    let token_lifetime = longest.map_or(own, |longest| own.map_or(Some(longest), |own| Some(own.min(longest))));
+    Requirements { token_lifetime, ..requirements }
+}
+
 fn describe_route(route: &Route, entry: &file::Route) -> String {
     let list = |names: &Option<Vec<String>>| names.as_deref().unwrap_or_default().join(", ");
     let hosts = match &entry.hosts {
@@ -515,11 +531,12 @@ fn describe_route(route: &Route, entry: &file::Route) -> String {
             let profile = profile.map(|own| format!("; profile: {}", own.as_str())).unwrap_or_default();
             let ecosystem = policy.ecosystem().map(|ecosystem| format!("; ecosystem: {}", ecosystem.as_str()));
             let profile = profile + &ecosystem.unwrap_or_default();
+            let fields = describe_fields(policy.fields(), entry);
             let enforce = enforce::describe(entry.enforce.as_ref());
             let signature = entry.signature.as_ref().map(describe_signature);
             let signature = signature.map(|signature| format!("; signature: {signature}")).unwrap_or_default();
             format!(
-                "scopes: {scopes}{requires}; issuers: {issuers}; sender_constraint: {accepted}{nonce}{profile}{signature}{enforce}"
+                "scopes: {scopes}{requires}; issuers: {issuers}; sender_constraint: {accepted}{nonce}{profile}{fields}{signature}{enforce}"
             )
         }
         Requirement::Public | Requirement::Endpoint(..) => "public".to_owned(),

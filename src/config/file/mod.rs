@@ -10,6 +10,7 @@ mod consents;
 mod cors;
 mod enforce;
 mod errors;
+mod fields;
 mod issuers;
 mod listeners;
 mod metadata;
@@ -45,6 +46,7 @@ pub(super) use self::consents::{
 pub(super) use self::cors::Cors;
 pub(super) use self::enforce::Enforce;
 pub(super) use self::errors::ErrorTemplate;
+pub(super) use self::fields::{IdempotencyKey, IdempotencyKeys, KeyPresence, MediaTypes};
 pub(super) use self::issuers::{
     Algorithm, Authentication, AuthenticationMethod, DecryptionKey, Introspection, IntrospectionCache, Issuer,
     IssuerAlgorithm, Jwks, MissingAudience, Response, Tokens,
@@ -196,18 +198,19 @@ pub(in crate::config) enum NonceMode {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Replay {
-    /// Where they are remembered: `memory` is that of this process alone; any other is the name of one of `stores`, in which replicas
-    /// share them.
+    /// Where they are remembered, and the idempotency keys: `memory` is that of this process alone; any other is the name of one of
+    /// `stores`, in which replicas share them.
     #[schemars(extend("default" = "memory"))]
     pub(in crate::config) store: Option<String>,
     /// What happens to proofs while the store does not answer.
     #[schemars(extend("default" = "refuse"))]
     pub(in crate::config) on_failure: Option<OnFailure>,
-    /// How many are remembered at a time; when it is full, proofs are refused with 503.
+    /// How many are remembered at a time; when it is full, proofs are refused with 503. As many idempotency keys are remembered
+    /// beside them.
     #[schemars(range(min = 1000, max = 100_000_000), extend("default" = 1_000_000))]
     pub(in crate::config) max_entries: Option<u64>,
-    /// How many of them may be by one key, up to `max_entries`; more are refused with 429. The default is a tenth of
-    /// `max_entries`.
+    /// How many of them may be by one key, up to `max_entries`; more are refused with 429. As many idempotency keys may be of one
+    /// client. The default is a tenth of `max_entries`.
     #[schemars(range(min = 100), extend("default" = 100_000))]
     pub(in crate::config) max_entries_per_key: Option<u64>,
 }

@@ -8,7 +8,7 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::super::scalar::{Duration, FilePath, Size};
-use super::{Cors, Enforce, NonceMode, Profiles, RateLimit, Require, Signature};
+use super::{Cors, Enforce, IdempotencyKey, MediaTypes, NonceMode, Profiles, RateLimit, Require, Signature};
 
 /// A group of equal resource servers.
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
@@ -164,6 +164,16 @@ pub(in crate::config) struct Route {
     pub(in crate::config) limits: Option<RouteLimits>,
     /// Signatures of the messages (RFC 9421). Default: none are looked at, and none are made.
     pub(in crate::config) signature: Option<Signature>,
+    /// Whether a POST, PUT or PATCH has `x-idempotency-key`: `required`, or `when_present`, or `{ presence: ..., keep: ... }`. Its client
+    /// uses one for no other method, target or content, for 24 hours; the content is read as a whole before any of it is forwarded.
+    /// Default: nobody looks.
+    pub(in crate::config) idempotency_key: Option<IdempotencyKey>,
+    /// The versions of the resource, one of which requests have to name with `x-v` and `x-min-v`; others are refused with 406. Only with
+    /// the ecosystem `cdr`. Default: nobody looks.
+    #[schemars(length(min = 1), inner(range(min = 1, max = 4_294_967_295_u64)))]
+    pub(in crate::config) versions: Option<Vec<u64>>,
+    /// The media types that it takes and answers with. Default: those of the ecosystem, or any without one.
+    pub(in crate::config) media_types: Option<MediaTypes>,
     /// What happens to an exchange in progress when its token expires or is revoked.
     #[schemars(extend("default" = "continue"))]
     pub(in crate::config) on_expiry: Option<OnExpiry>,

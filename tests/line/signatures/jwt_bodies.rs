@@ -122,6 +122,31 @@ async fn br_13_br_14_the_key_is_one_of_the_client_and_the_signature_holds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn br_19_who_signs_the_same_payment_again_repeats_it() {
+    for is_brazil in [true, false] {
+        let keyed = |scene: Scene| {
+            let scopes = "    scopes: { any: [payments, accounts] }\n";
+            scene.replace(scopes, &format!("{scopes}    idempotency_key: required\n"))
+        };
+        let world = match is_brazil {
+            true => Ecosystem::with(BRAZIL, json!({ "org_id": ORGANIZATION }), keyed).await,
+            false => Ecosystem::with(GULF, json!({}), keyed).await,
+        };
+        let sent = |payload: &str| {
+            let wanted = if is_brazil { Wanted::brazil(&world) } else { Wanted::gulf(&world) };
+            let mut request = payment(&world, wanted.jwt(payload, &world.key));
+            request.headers_mut().insert("x-idempotency-key", HeaderValue::from_static("key"));
+            request
+        };
+        world.accepted(sent(PAYMENT), "control").await;
+        world.world.clock.advance(5);
+        world.accepted(sent(PAYMENT), "with another jti and iat").await;
+        let changed = PAYMENT.replace("10.00", "11.00");
+        world.refused(sent(&changed), 422, Code::IdempotencyKeyReused, "another amount").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn br_12_a_jti_counts_once_in_a_day() {
     let world = brazil(BRAZIL).await;
     let first = Wanted::brazil(&world);

@@ -230,9 +230,11 @@ fn kind_of<'s>(schema: &'s Value, value: &'s Value) -> Type<'s> {
         Some("Operand") => return Type::plain("string, integer, boolean or object"),
         Some(_) | None => {}
     }
-    // A key may be in a token instead, and a profile in an ecosystem.
+    // A key may be in a token instead, a profile in an ecosystem, and idempotency keys remembered for another time.
     let forms = value["anyOf"].as_array().into_iter().flatten();
-    for (form, text) in [("InToken", "file, or object"), ("InEcosystem", "choice, or object")] {
+    for (form, text) in
+        [("InToken", "file, or object"), ("InEcosystem", "choice, or object"), ("IdempotencyKeys", "choice, or object")]
+    {
         if let Some((_, object)) = forms.clone().map(|one| resolved(schema, one)).find(|(name, _)| *name == Some(form))
         {
             return Type { text: text.into(), object: Some(object), suffix: "" };

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::body::ErrorBody;
 use super::consent::consent_rule;
 use super::headers::{Form, HeaderRule, Needed};
+use super::media_types::MediaTypes;
 use crate::code::Code;
 use crate::error_format::told::Told;
 use crate::profile::{Enforced, Rule, Setting};
@@ -16,6 +17,14 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// BG-07.
 pub(super) const HEADERS: &[HeaderRule] =
     &[HeaderRule { name: "x-request-id", needed: Needed::Always, form: Form::Uuid }];
+
+/// BG-12: JSON, the XML of payment files alone or beside JSON, and accounts as text.
+pub(super) fn media_types() -> MediaTypes {
+    MediaTypes::of(
+        &["application/json", "application/xml", "multipart/form-data"],
+        &["application/json", "application/xml", "application/text", "text/plain"],
+    )
+}
 
 /// BG-06 to BG-10, BG-12.
 pub(super) fn error(told: &Told<'_>) -> ErrorBody {
@@ -53,6 +62,15 @@ pub(super) const RULES: &[Rule] = &[
         waivable: None,
     },
     consent_rule("berlin_group.consent", "NextGenPSD2 implementation guidelines, § Consents"),
+    Rule {
+        id: "berlin_group.request.media_types",
+        clause: "NextGenPSD2 implementation guidelines, § Error codes",
+        says: "Content is JSON in UTF-8, XML, or both as a form, or of a media type that the route names, and JSON, XML or text is accepted in return.",
+        setting: Setting::Key("routes[].media_types"),
+        enforced: Enforced::Request,
+        codes: &[Code::MediaTypeUnsupported, Code::NotAcceptable],
+        waivable: None,
+    },
     Rule {
         id: "berlin_group.errors",
         clause: "NextGenPSD2 implementation guidelines, § Error codes",

@@ -1,29 +1,42 @@
 //! The Consumer Data Right of Australia: the Consumer Data Standards.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::body::ErrorBody;
 use super::consent::consent_rule;
 use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, Form, HeaderRule, INTERACTION_ID, Needed};
+use super::media_types::MediaTypes;
+use super::versions::{X_MIN_V, X_V};
 use crate::code::Code;
 use crate::error_format::told::Told;
 use crate::profile::{Enforced, Rule, Setting};
 
 /// AU-05, AU-07 to AU-09.
 pub(super) const HEADERS: &[HeaderRule] = &[
-    HeaderRule { name: "x-v", needed: Needed::Always, form: Form::Version },
-    HeaderRule { name: "x-min-v", needed: Needed::No, form: Form::Version },
+    HeaderRule { name: X_V, needed: Needed::Always, form: Form::Version },
+    HeaderRule { name: X_MIN_V, needed: Needed::No, form: Form::Version },
     INTERACTION_ID,
     HeaderRule { needed: Needed::Always, ..AUTH_DATE },
     CUSTOMER_IP_ADDRESS,
     HeaderRule { name: "x-cds-client-headers", needed: Needed::Beside(CUSTOMER_IP_ADDRESS.name), form: Form::Base64 },
 ];
 
+/// AU-14: "between 2 minutes to 10 minutes".
+pub(super) const LONGEST_TOKEN_LIFETIME: Duration = Duration::from_secs(600);
+
+/// AU-10.
+pub(super) fn media_types() -> MediaTypes {
+    MediaTypes::of(&["application/json"], &["application/json"])
+}
+
 /// AU-11, AU-12.
 pub(super) fn error(told: &Told<'_>) -> ErrorBody {
     let (name, title) = match (told.code, told.status.as_u16()) {
         (Code::HeaderMissing, _) => ("Header/Missing", "Missing Required Header"),
         (Code::VersionInvalid, _) => ("Header/InvalidVersion", "Invalid Version"),
+        (Code::VersionUnsupported, _) => ("Header/UnsupportedVersion", "Unsupported Version"),
         (Code::HeaderInvalid | Code::AuthDateMalformed | Code::CustomerIpAddressMalformed, _) => {
             ("Header/Invalid", "Invalid Header")
         }
@@ -48,6 +61,33 @@ pub(super) const RULES: &[Rule] = &[
         setting: Setting::Key("profile.ecosystem"),
         enforced: Enforced::Request,
         codes: &[Code::HeaderMissing, Code::VersionInvalid],
+        waivable: None,
+    },
+    Rule {
+        id: "cdr.request.versions_served",
+        clause: "Consumer Data Standards, § HTTP Headers",
+        says: "Where the route names its versions, one of them is between x-min-v, if that is less, and x-v.",
+        setting: Setting::Key("routes[].versions"),
+        enforced: Enforced::Request,
+        codes: &[Code::VersionUnsupported],
+        waivable: None,
+    },
+    Rule {
+        id: "cdr.request.media_types",
+        clause: "Consumer Data Standards, § HTTP Headers",
+        says: "Content is JSON in UTF-8, or of a media type that the route names, and one of these is accepted in return.",
+        setting: Setting::Key("routes[].media_types"),
+        enforced: Enforced::Request,
+        codes: &[Code::MediaTypeUnsupported, Code::NotAcceptable],
+        waivable: None,
+    },
+    Rule {
+        id: "cdr.token.lifetime",
+        clause: "Consumer Data Standards, § Tokens",
+        says: "A token lives for at most 10 minutes; that it lives for at least 2 is left to its issuer.",
+        setting: Setting::Key("routes[].require.token_lifetime"),
+        enforced: Enforced::Policy,
+        codes: &[Code::TokenLifetimeExceeded],
         waivable: None,
     },
     Rule {

@@ -39,7 +39,7 @@ pub(super) fn error(told: &Told<'_>) -> ErrorBody {
             | Code::ConsentRefused,
             _,
         ) => "Consent.Invalid",
-        (Code::BodyUnreadable | Code::BodyTypeUnsupported, _) => "Body.InvalidFormat",
+        (Code::BodyUnreadable | Code::BodyTypeUnsupported | Code::MediaTypeUnsupported, _) => "Body.InvalidFormat",
         (Code::HeaderMissing | Code::HeaderInvalid | Code::AuthDateMalformed | Code::CustomerIpAddressMalformed, _) => {
             "Resource.InvalidFormat"
         }

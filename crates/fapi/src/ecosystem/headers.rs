@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
 use httpdate::parse_http_date;
 
+use crate::code::Code;
 use crate::text::{canonical_uuid, sole_value};
 
 /// What is said of one field.
@@ -73,6 +74,9 @@ pub enum HeaderError {
         /// Its name, in lower case.
         name: &'static str,
     },
+    /// The resource has none of the versions that the request understands.
+    #[error("the route has no version between x-min-v and x-v")]
+    UnsupportedVersion,
 }
 
 /// Compares a request with each rule, in their order.
@@ -146,6 +150,14 @@ pub(super) const INTERACTION_ID: HeaderRule =
 /// The name of a request that counts once.
 pub(super) const IDEMPOTENCY_KEY: HeaderRule =
     HeaderRule { name: "x-idempotency-key", needed: Needed::No, form: Form::Text(40) };
+/// The codes of what a route says of that.
+pub(super) const IDEMPOTENCY_CODES: &[Code] = &[
+    Code::HeaderMissing,
+    Code::HeaderInvalid,
+    Code::IdempotencyKeyReused,
+    Code::IdempotencyShareExceeded,
+    Code::IdempotencyKeysUnavailable,
+];
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@
 //! | `connectid` | `connect_id` | ConnectID (Australia) |
 //! | `smart` | `smart` | SMART App Launch, FHIR |
 //!
-//! They say which header fields a request needs, and how clients are told of a refusal. Not what consents, certificates and
+//! They say which header fields a request needs, which media types there are, for how long tokens live, and how clients are told of a refusal. Not what consents, certificates and
 //! directories of participants say.
 
 mod berlin_group;
@@ -23,8 +23,12 @@ mod consent;
 mod fdx;
 mod gulf;
 mod headers;
+mod media_types;
 mod smart;
 mod uk_obie;
+mod versions;
+
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, StatusCode};
 
@@ -36,6 +40,8 @@ use crate::text::{canonical_uuid, sole_value};
 pub use self::body::ErrorBody;
 pub use self::headers::HeaderError;
 use self::headers::HeaderRule;
+pub use self::media_types::{MediaType, MediaTypeError, MediaTypes};
+pub use self::versions::Versions;
 
 /// An ecosystem, in a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +153,62 @@ impl Ecosystem {
         headers::check(self.headers(), headers)
     }
 
+    /// Checks whether one of the versions of a resource is one that a request understands, whose fields were
+    /// [checked](Self::check_headers).
+    ///
+    /// # Errors
+    /// [`HeaderError::UnsupportedVersion`].
+    pub fn check_versions(self, versions: &Versions, headers: &HeaderMap) -> Result<(), HeaderError> {
+        if self.has_versions() { versions.check(headers) } else { Ok(()) }
+    }
+
+    /// Whether its requests name the versions that they understand.
+    pub const fn has_versions(self) -> bool {
+        matches!(self, Self::Cdr)
+    }
+
+    /// The media types of its resources, if it says which these are.
+    pub fn media_types(self) -> Option<MediaTypes> {
+        match self {
+            Self::UkObie31 | Self::UkObie40 => Some(uk_obie::media_types()),
+            Self::Brazil => Some(brazil::media_types()),
+            Self::Cdr => Some(cdr::media_types()),
+            Self::BerlinGroup => Some(berlin_group::media_types()),
+            Self::Uae | Self::Ksa | Self::Fdx | Self::ConnectId | Self::Smart => None,
+        }
+    }
+
+    /// How long an access token may live, if it says so.
+    pub const fn longest_token_lifetime(self) -> Option<Duration> {
+        match self {
+            Self::Brazil => Some(brazil::LONGEST_TOKEN_LIFETIME),
+            Self::Cdr => Some(cdr::LONGEST_TOKEN_LIFETIME),
+            Self::UkObie31
+            | Self::UkObie40
+            | Self::BerlinGroup
+            | Self::Uae
+            | Self::Ksa
+            | Self::Fdx
+            | Self::ConnectId
+            | Self::Smart => None,
+        }
+    }
+
+    /// The status of a refusal with this code, where it is another than everywhere else.
+    pub(crate) const fn status(self, code: Code) -> Option<StatusCode> {
+        match (self, code) {
+            // UK-06: the specification has no 422, and 400 alone has a body.
+            (Self::UkObie31 | Self::UkObie40 | Self::Ksa, Code::IdempotencyKeyReused) => Some(StatusCode::BAD_REQUEST),
+            // BG-08.
+            (Self::BerlinGroup, Code::ConsentMissing) => Some(StatusCode::BAD_REQUEST),
+            (
+                Self::BerlinGroup,
+                Code::ConsentExpired | Code::ConsentRevoked | Code::ConsentRefused | Code::ConsentMismatch,
+            ) => Some(StatusCode::UNAUTHORIZED),
+            _ => None,
+        }
+    }
+
     /// How it tells of a refusal.
     pub(crate) fn error(self, told: &Told<'_>) -> ErrorBody {
         match self {
@@ -174,19 +236,6 @@ impl Ecosystem {
             Self::Ksa => &["Authorised"],
             Self::Fdx => &["ACTIVE"],
             Self::Cdr | Self::ConnectId | Self::Smart => &[],
-        }
-    }
-
-    /// The status of a refusal with this code, where it has another one than the code.
-    pub(crate) const fn status(self, code: Code) -> StatusCode {
-        match (self, code) {
-            // BG-08.
-            (Self::BerlinGroup, Code::ConsentMissing) => StatusCode::BAD_REQUEST,
-            (
-                Self::BerlinGroup,
-                Code::ConsentExpired | Code::ConsentRevoked | Code::ConsentRefused | Code::ConsentMismatch,
-            ) => StatusCode::UNAUTHORIZED,
-            _ => code.status(),
         }
     }
 

@@ -15,7 +15,7 @@ pub(super) fn error(told: &Told<'_>) -> ErrorBody {
         (_, 401) => "login",
         (_, 403) => "forbidden",
         (_, 404) => "not-found",
-        (_, 405 | 415) => "not-supported",
+        (_, 405 | 406 | 415) => "not-supported",
         (_, 408 | 504) => "timeout",
         (_, 413 | 414 | 431) => "too-long",
         (_, 429) => "throttled",

@@ -25,6 +25,7 @@ fn judge(ecosystem: Ecosystem, given: &[(&str, &str)]) -> Option<(&'static str, 
         HeaderError::Missing { name } => Some(("missing", name)),
         HeaderError::Invalid { name, .. } => Some(("invalid", name)),
         HeaderError::InvalidVersion { name } => Some(("version", name)),
+        HeaderError::UnsupportedVersion => Some(("unsupported", "x-v")),
     }
 }
 
@@ -135,13 +136,16 @@ fn each_rule_is_one_sentence_under_an_id_of_its_own() {
 
 /// The status of a refusal in an ecosystem whose messages are signed in its own form.
 fn status(ecosystem: Ecosystem, code: Code) -> StatusCode {
+    if let Some(status) = ecosystem.status(code) {
+        return status;
+    }
     let signs = [Ecosystem::UkObie31, Ecosystem::UkObie40, Ecosystem::Brazil, Ecosystem::Uae, Ecosystem::Ksa];
     if (ecosystem, code) == (Ecosystem::Brazil, Code::SignatureReplayed) {
         StatusCode::FORBIDDEN
     } else if code.is_about_signatures() && signs.contains(&ecosystem) {
         StatusCode::BAD_REQUEST
     } else {
-        ecosystem.status(code)
+        code.status()
     }
 }
 
@@ -191,6 +195,7 @@ fn what_ecosystems_prescribe_is_said() {
         (Code::SignatureMissing, "UK.OBIE.Signature.Missing", "U019"),
         (Code::SignatureInvalid, "UK.OBIE.Signature.Invalid", "U015"),
         (Code::HeaderInvalid, "UK.OBIE.Header.Invalid", "U006"),
+        (Code::IdempotencyKeyReused, "UK.OBIE.Header.Invalid", "U006"),
         (Code::UpstreamUnreachable, "UK.OBIE.UnexpectedError", "U000"),
     ] {
         assert_eq!((uk(Ecosystem::UkObie31, code), uk(Ecosystem::UkObie40, code)), (three.into(), four.into()));
@@ -206,6 +211,11 @@ fn what_ecosystems_prescribe_is_said() {
         of(Ecosystem::Cdr, Code::VersionInvalid)["errors"][0]["code"],
         "urn:au-cds:error:cds-all:Header/InvalidVersion"
     );
+    assert_eq!(
+        of(Ecosystem::Cdr, Code::VersionUnsupported)["errors"][0]["code"],
+        "urn:au-cds:error:cds-all:Header/UnsupportedVersion"
+    );
+    assert_eq!(of(Ecosystem::Brazil, Code::IdempotencyKeyReused)["errors"][0]["code"], "ERRO_IDEMPOTENCIA");
     let group = |code| of(Ecosystem::BerlinGroup, code)["tppMessages"][0]["code"].clone();
     assert_eq!(
         (group(Code::TokenExpired), group(Code::HeaderMissing)),
@@ -225,5 +235,6 @@ fn what_ecosystems_prescribe_is_said() {
     assert_eq!(of_cdr(Code::ConsentRevoked), "urn:au-cds:error:cds-all:Authorisation/RevokedConsent");
     assert_eq!(of_cdr(Code::ConsentUnknown), "urn:au-cds:error:cds-all:Authorisation/InvalidConsent");
     assert_eq!(of(Ecosystem::Uae, Code::ConsentRevoked)["Errors"][0]["Code"], "Consent.Invalid");
+    assert_eq!(group(Code::NotAcceptable), "REQUESTED_FORMATS_INVALID", "BG-12");
     assert_eq!(of(Ecosystem::Smart, Code::ScopeInsufficient)["issue"][0]["code"], "forbidden");
 }

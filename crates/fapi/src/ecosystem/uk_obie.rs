@@ -5,12 +5,19 @@ use serde_json::json;
 
 use super::body::ErrorBody;
 use super::consent::consent_rule;
-use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, HeaderRule, IDEMPOTENCY_KEY};
+use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, HeaderRule, IDEMPOTENCY_CODES, IDEMPOTENCY_KEY};
+use super::media_types::MediaTypes;
 use crate::code::Code;
 use crate::error_format::told::Told;
 use crate::profile::{Enforced, Rule, Setting};
 
 pub(super) const HEADERS: &[HeaderRule] = &[AUTH_DATE, CUSTOMER_IP_ADDRESS, IDEMPOTENCY_KEY];
+
+/// UK-04: JSON, or JSON that is encrypted.
+pub(super) fn media_types() -> MediaTypes {
+    let types = ["application/json", "application/jose+jwe"];
+    MediaTypes::of(&types, &types)
+}
 
 /// A version of the profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +60,8 @@ fn names(told: &Told<'_>) -> (&'static str, &'static str) {
             | Code::VersionInvalid
             | Code::AuthDateMalformed
             | Code::CustomerIpAddressMalformed
-            | Code::BodyTypeUnsupported,
+            | Code::BodyTypeUnsupported
+            | Code::IdempotencyKeyReused,
             _,
         ) => ("UK.OBIE.Header.Invalid", "U006"),
         (Code::SignatureMissing, _) => ("UK.OBIE.Signature.Missing", "U019"),
@@ -74,6 +82,26 @@ fn names(told: &Told<'_>) -> (&'static str, &'static str) {
     }
 }
 
+const MEDIA_TYPE_RULE: Rule = Rule {
+    id: "uk_obie.request.media_types",
+    clause: "Read/Write API profile §2.5.1, §2.6",
+    says: "Content is JSON in UTF-8 or a JWE, or of a media type that the route names, and one of these is accepted in return.",
+    setting: Setting::Key("routes[].media_types"),
+    enforced: Enforced::Request,
+    codes: &[Code::MediaTypeUnsupported, Code::NotAcceptable],
+    waivable: None,
+};
+
+const IDEMPOTENCY_RULE: Rule = Rule {
+    id: "uk_obie.request.idempotency",
+    clause: "Read/Write API profile, § Idempotency",
+    says: "Where the route asks for x-idempotency-key, a request has one, which its client uses for no other request in 24 hours.",
+    setting: Setting::Key("routes[].idempotency_key"),
+    enforced: Enforced::Request,
+    codes: IDEMPOTENCY_CODES,
+    waivable: None,
+};
+
 const HEADER_RULE: Rule = Rule {
     id: "uk_obie.request.headers",
     clause: "Read/Write API profile §2.5.1",
@@ -88,6 +116,8 @@ const CONSENT_RULE: Rule = consent_rule("uk_obie.consent", "Read/Write API profi
 
 pub(super) const RULES_3_1: &[Rule] = &[
     HEADER_RULE,
+    MEDIA_TYPE_RULE,
+    IDEMPOTENCY_RULE,
     CONSENT_RULE,
     Rule {
         id: "uk_obie.errors",
@@ -102,6 +132,8 @@ pub(super) const RULES_3_1: &[Rule] = &[
 
 pub(super) const RULES_4_0: &[Rule] = &[
     HEADER_RULE,
+    MEDIA_TYPE_RULE,
+    IDEMPOTENCY_RULE,
     CONSENT_RULE,
     Rule {
         id: "uk_obie.errors",

@@ -27,13 +27,14 @@ pub mod signature;
 use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Method};
 
 use crate::UnixTime;
 use crate::authorization_server::{Endpoint, EndpointError, JudgedRequest, Rules};
 use crate::code::Code;
 use crate::credentials::{CredentialsError, Scheme, form_has_token, is_form};
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
+use crate::idempotency::{AcceptedUse, IdempotencyError, IdempotencyKey};
 use crate::policy::{ConsentQuestion, Passed, Policy, PolicyError, Remaining};
 use crate::route::{Matched, Requirement, Route, Target, UpstreamRef};
 use crate::sender::{AcceptedToken, BoundToken, SenderError, SenderEvidence};
@@ -104,14 +105,25 @@ impl Guard {
     ) -> Result<Judged, PolicyError> {
         let Passed { remaining, consent } = self.policy.check(token.claims(), target, headers, now)?;
         let token = AcceptedToken::Bound(token);
+        let key = self.idempotency_key(&token, target, headers)?;
         let policy = self.policy.clone();
         let rules = policy.signature().cloned();
         let judged = if remaining.is_empty() {
-            Authorized { token: Some(token), ..Authorized::open(self.matched) }.beside(headers)
+            Authorized { token: Some(token), key, ..Authorized::open(self.matched) }.beside(headers)
         } else {
-            AwaitsBody::of(self, token, remaining, None)
+            AwaitsBody { key, ..AwaitsBody::of(self, token, remaining, None) }.into()
         };
         Ok(judged.beside_signature(rules, None).beside_consent(consent, policy, None))
+    }
+
+    fn idempotency_key(
+        &self,
+        token: &AcceptedToken,
+        target: &Target<'_>,
+        headers: &HeaderMap,
+    ) -> Result<Option<Box<IdempotencyKey>>, IdempotencyError> {
+        let client = (&**token.token().issuer(), token.client_id());
+        Ok(self.policy.idempotency_key(client, target.method(), headers)?.map(Box::new))
     }
 
     /// Whether the route is in shadow at `now`, for some client at least.
@@ -148,12 +160,21 @@ impl Guard {
         let (token, noted) = AcceptedToken::in_shadow(token, evidence, shadow)?;
         let policy = self.policy.clone();
         let rules = policy.signature().cloned();
+        let (key, no_key) = match self.idempotency_key(&token, target, headers) {
+            Ok(key) => (key, None),
+            Err(error) => {
+                let error = PolicyError::from(error);
+                (None, Some(WouldDeny::by_policy(error.code(), &error, shadow)))
+            }
+        };
         let (would_deny, consent) = match (self.policy.check(token.claims(), target, headers, now), noted) {
             (Ok(Passed { remaining, consent }), None) if !remaining.is_empty() => {
-                let waiting = AwaitsBody::of(self, token, remaining, Some(shadow));
-                return Ok(waiting.beside_signature(rules, Some(shadow)).beside_consent(consent, policy, Some(shadow)));
+                let would_deny = no_key.map(Box::new);
+                let waiting = AwaitsBody { key, would_deny, ..AwaitsBody::of(self, token, remaining, Some(shadow)) };
+                let judged = Judged::from(waiting).beside_signature(rules, Some(shadow));
+                return Ok(judged.beside_consent(consent, policy, Some(shadow)));
             }
-            (Ok(Passed { consent, .. }), None) => (None, consent),
+            (Ok(Passed { consent, .. }), None) => (no_key, consent),
             // Nobody is asked about what is not proven to be the sender's.
             (Ok(_), noted) => (noted, None),
             // What the request says in other fields is no requirement on the token.
@@ -174,7 +195,7 @@ impl Guard {
         };
         let would_deny = would_deny.map(Box::new);
         let open = Authorized::open(self.matched);
-        let judged = Authorized { token: Some(token), shadow: Some(shadow), would_deny, ..open }.beside(headers);
+        let judged = Authorized { token: Some(token), shadow: Some(shadow), would_deny, key, ..open }.beside(headers);
         Ok(judged.beside_signature(rules, Some(shadow)).beside_consent(consent, policy, Some(shadow)))
     }
 }
@@ -371,11 +392,18 @@ pub struct AwaitsBody {
     shadow: Option<InShadow>,
     would_deny: Option<Box<WouldDeny>>,
     signed: Option<Box<SignedRequest>>,
+    key: Option<Box<IdempotencyKey>>,
+}
+
+impl From<AwaitsBody> for Judged {
+    fn from(waiting: AwaitsBody) -> Self {
+        Self::AwaitsBody(waiting.into())
+    }
 }
 
 impl AwaitsBody {
-    fn of(guard: Guard, token: AcceptedToken, remaining: Remaining, shadow: Option<InShadow>) -> Judged {
-        Judged::AwaitsBody(Self { guard, token, remaining, shadow, would_deny: None, signed: None }.into())
+    const fn of(guard: Guard, token: AcceptedToken, remaining: Remaining, shadow: Option<InShadow>) -> Self {
+        Self { guard, token, remaining, shadow, would_deny: None, signed: None, key: None }
     }
 
     /// The route, whose limits the body has.
@@ -389,7 +417,7 @@ impl AwaitsBody {
     /// # Errors
     /// [`PolicyError`].
     pub fn judge(self, body: &[u8]) -> Result<Authorized, PolicyError> {
-        let Self { guard: Guard { matched, policy }, token, remaining, shadow, would_deny, signed } = self;
+        let Self { guard: Guard { matched, policy }, token, remaining, shadow, would_deny, signed, key } = self;
         let payload = signed.as_ref().and_then(|signed| signed.payload());
         let body = payload.map_or(body, str::as_bytes);
         let noted = match (policy.check_body(token.claims(), &remaining, body), shadow) {
@@ -398,7 +426,7 @@ impl AwaitsBody {
             (Err(error), Some(shadow)) => Some(WouldDeny::by_policy(error.code(), &error, shadow).into()),
         };
         let would_deny = would_deny.or(noted);
-        Ok(Authorized { matched, token: Some(token), shadow, would_deny, asked: None, signed })
+        Ok(Authorized { matched, token: Some(token), shadow, would_deny, asked: None, signed, key })
     }
 
     /// Lets a body pass that cannot be read as a whole before it is forwarded, if the route is in shadow.
@@ -409,7 +437,7 @@ impl AwaitsBody {
         let Some(shadow) = self.shadow else { return Err(self) };
         let Self { guard: Guard { matched, .. }, token, would_deny, signed, .. } = *self;
         let would_deny = would_deny.or_else(|| Some(WouldDeny::body_unread(shadow).into()));
-        Ok(Authorized { matched, token: Some(token), shadow: Some(shadow), would_deny, asked: None, signed })
+        Ok(Authorized { token: Some(token), shadow: Some(shadow), would_deny, signed, ..Authorized::open(matched) })
     }
 }
 
@@ -423,11 +451,12 @@ pub struct Authorized {
     would_deny: Option<Box<WouldDeny>>,
     asked: Option<Box<JudgedRequest>>,
     signed: Option<Box<SignedRequest>>,
+    key: Option<Box<IdempotencyKey>>,
 }
 
 impl Authorized {
     const fn open(matched: Matched) -> Self {
-        Self { matched, token: None, shadow: None, would_deny: None, asked: None, signed: None }
+        Self { matched, token: None, shadow: None, would_deny: None, asked: None, signed: None, key: None }
     }
 
     /// What remains to be judged of a body that these headers declare.
@@ -485,6 +514,41 @@ impl Authorized {
         Ok(self)
     }
 
+    /// Its idempotency key, if there is one that counts; without [its use](Self::with_key_used), it is not [redeemed](Self::redeem).
+    ///
+    /// Whatever would be refused uses up no key.
+    pub fn idempotency_key(&self) -> Option<&IdempotencyKey> {
+        self.key.as_deref().filter(|_| self.would_deny.is_none())
+    }
+
+    /// The same, of which this is the method, the target as received, and the whole content: what its idempotency key names.
+    ///
+    /// Of content that is a signed JWT, it is what is signed: who sends it again signs it again.
+    pub fn with_request(self, method: &Method, target: &str, content: &[u8]) -> Self {
+        let signed = self.signed.as_ref().and_then(|signed| signed.payload());
+        let content = signed.map_or(content, str::as_bytes);
+        let key = self.key.map(|key| Box::new(key.of_request(method, target, content)));
+        Self { key, ..self }
+    }
+
+    /// Notes that its idempotency key was used for no other request.
+    ///
+    /// # Errors
+    /// [`IdempotencyError::Reused`] if `accepted` is not about it.
+    pub fn with_key_used(self, accepted: &AcceptedUse) -> Result<Self, IdempotencyError> {
+        if self.key.as_ref().is_some_and(|key| !key.is_accepted(accepted)) {
+            return Err(IdempotencyError::Reused);
+        }
+        Ok(Self { key: None, ..self })
+    }
+
+    /// The same of a request whose idempotency key was used for another one, or of which nobody knows, for this reason, if the route
+    /// is in shadow.
+    pub fn pass_key(self, code: Code, why: &dyn fmt::Display) -> Option<Self> {
+        let noted = WouldDeny::instead_of(code, why, self.shadow?)?;
+        Some(Self { would_deny: Some(self.would_deny.unwrap_or_else(|| noted.into())), key: None, ..self })
+    }
+
     /// The client of the token.
     pub fn client_id(&self) -> Option<&str> {
         self.token.as_ref().and_then(AcceptedToken::client_id)
@@ -522,11 +586,12 @@ impl Authorized {
     /// proof.
     ///
     /// # Errors
-    /// [`DpopError::Replayed`] if there is a proof and `first_use` is not about it, or a client assertion or a signature whose use
-    /// was not noted ([`Self::with_assertion_used`], [`Self::with_signature_used`]).
+    /// [`DpopError::Replayed`] if there is a proof and `first_use` is not about it, or a client assertion, a signature or an
+    /// idempotency key whose use was not noted ([`Self::with_assertion_used`], [`Self::with_signature_used`],
+    /// [`Self::with_key_used`]).
     pub fn redeem(self, first_use: Option<FirstUse>) -> Result<Permit, DpopError> {
         let unused = self.asked.as_ref().is_some_and(|asked| asked.assertion().is_some());
-        if unused || self.signature_to_remember().is_some() {
+        if unused || self.signature_to_remember().is_some() || self.idempotency_key().is_some() {
             return Err(DpopError::Replayed);
         }
         match (self.proof(), first_use) {
@@ -534,7 +599,7 @@ impl Authorized {
             (Some(proof), Some(first_use)) if first_use.is_of(proof.id()) => {}
             (Some(_), _) => return Err(DpopError::Replayed),
         }
-        let Self { matched, token, shadow, would_deny, asked, signed } = self;
+        let Self { matched, token, shadow, would_deny, asked, signed, key: _ } = self;
         Ok(Permit { shadow, would_deny, asked, signed: signed.map(Arc::from), ..Permit::of(matched, token) })
     }
 

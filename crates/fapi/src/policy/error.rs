@@ -2,7 +2,8 @@
 
 use crate::UnixTime;
 use crate::code::Code;
-use crate::ecosystem::HeaderError;
+use crate::ecosystem::{HeaderError, MediaTypeError};
+use crate::idempotency::IdempotencyError;
 use crate::text::Names;
 
 /// Why a policy is refused; an incomplete one would permit too much.
@@ -184,6 +185,12 @@ pub enum PolicyError {
     /// A header field that the ecosystem of the route requires.
     #[error(transparent)]
     Header(#[from] HeaderError),
+    /// A media type that the route does not take, or does not answer with.
+    #[error(transparent)]
+    MediaType(#[from] MediaTypeError),
+    /// The idempotency key.
+    #[error(transparent)]
+    IdempotencyKey(#[from] IdempotencyError),
     /// Its user was authenticated in another way.
     #[error("acr is {found}, the route needs one of {needed}")]
     AcrInsufficient {
@@ -235,6 +242,10 @@ impl PolicyError {
             Self::Header(HeaderError::Missing { .. }) => Code::HeaderMissing,
             Self::Header(HeaderError::Invalid { .. }) => Code::HeaderInvalid,
             Self::Header(HeaderError::InvalidVersion { .. }) => Code::VersionInvalid,
+            Self::Header(HeaderError::UnsupportedVersion) => Code::VersionUnsupported,
+            Self::MediaType(MediaTypeError::Unsupported { .. }) => Code::MediaTypeUnsupported,
+            Self::MediaType(MediaTypeError::NotAcceptable) => Code::NotAcceptable,
+            Self::IdempotencyKey(error) => error.code(),
             Self::AcrInsufficient { .. } => Code::AcrInsufficient,
             Self::AuthenticationTooOld { .. } => Code::AuthenticationTooOld,
         }

@@ -10,6 +10,7 @@ mod comparison;
 mod consent;
 mod error;
 mod fapi1;
+mod fields;
 mod request;
 mod scopes;
 mod subject;
@@ -20,8 +21,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::header::CONTENT_ENCODING;
+use http::{HeaderMap, Method};
 
 pub use authentication::Authentication;
 pub(crate) use authorization_details::Remaining;
@@ -35,6 +36,7 @@ pub use consent::{
 };
 pub use error::{InvalidPolicy, PolicyError};
 pub use fapi1::Fapi1;
+pub use fields::FieldRules;
 pub use request::{BodyMember, Operand, RequestValues};
 pub use scopes::ScopeRule;
 use scopes::Scopes;
@@ -44,6 +46,7 @@ pub use value::Scalar;
 use crate::UnixTime;
 use crate::credentials::Scheme;
 use crate::ecosystem::Ecosystem;
+use crate::idempotency::{IdempotencyError, IdempotencyKey};
 use crate::shadow::Shadow;
 use crate::signature::form::Form;
 use crate::signature::rules::SignatureRules;
@@ -76,6 +79,7 @@ pub struct Policy {
     requirements: Requirements,
     fapi1: Option<Fapi1>,
     ecosystem: Option<Ecosystem>,
+    fields: FieldRules,
     shadow: Option<Shadow>,
     signature: Option<Arc<SignatureRules>>,
 }
@@ -216,6 +220,7 @@ impl Policy {
             requirements,
             fapi1,
             ecosystem,
+            fields: FieldRules::default(),
             shadow,
             signature,
         })
@@ -297,6 +302,17 @@ impl Policy {
         self.ecosystem
     }
 
+    /// The policy of a route that says this of header fields.
+    #[must_use]
+    pub fn with_fields(self, fields: FieldRules) -> Self {
+        Self { fields, ..self }
+    }
+
+    /// What it says of header fields beside its ecosystem.
+    pub const fn fields(&self) -> &FieldRules {
+        &self.fields
+    }
+
     /// What FAPI 1.0 says of its requests and responses, if it holds that.
     pub const fn fapi1(&self) -> Option<&Fapi1> {
         self.fapi1.as_ref()
@@ -341,13 +357,33 @@ impl Policy {
         }
         if let Some(ecosystem) = self.ecosystem {
             ecosystem.check_headers(headers)?;
+            if let Some(versions) = &self.fields.versions {
+                ecosystem.check_versions(versions, headers)?;
+            }
         }
         self.scopes.check(claims)?;
         let passed = self.requirements.check(claims, request, headers, now)?;
+        if let Some(media_types) = &self.fields.media_types {
+            media_types.check(request.method(), headers)?;
+        }
         if !passed.remaining.is_empty() && !self.has_signed_json(headers) {
             body::check_type(headers)?;
         }
         Ok(passed)
+    }
+
+    /// The idempotency key of a request, as one of this client of an issuer, where the route has one.
+    ///
+    /// # Errors
+    /// [`IdempotencyError`].
+    pub(crate) fn idempotency_key(
+        &self,
+        (issuer, client_id): (&str, Option<&str>),
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Option<IdempotencyKey>, IdempotencyError> {
+        let Some(rule) = &self.fields.idempotency_key else { return Ok(None) };
+        rule.key(method, headers, issuer, client_id)
     }
 
     /// Whether these headers declare a signed JWT, which is JSON, where the route wants that.

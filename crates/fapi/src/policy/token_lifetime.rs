@@ -6,7 +6,7 @@ use super::error::{InvalidPolicy, PolicyError};
 use crate::token::Claims;
 
 /// The longest time from `iat` to `exp`. FAPI 2.0 §6.1 recommends short-lived access tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TokenLifetime(u64);
 
 impl TokenLifetime {

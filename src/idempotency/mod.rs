@@ -1,0 +1,70 @@
+//! Remembers for which request each idempotency key was used, in this process or in a store that all replicas share.
+//!
+//! If nobody can tell, the request is refused: the client may send it again. What a process or a store has forgotten, when it was
+//! started again, the resource server behind has to know.
+
+mod memory;
+mod shared;
+
+use fapi::idempotency::{AcceptedUse, IdempotencyError, KeyUse};
+use fapi::policy::PolicyError;
+use fapi::rejection::{Cause, ShareExceeded, Unavailable};
+
+use self::memory::{Kept, MemoryKeys};
+use self::shared::Known;
+use crate::clock::Clock;
+use crate::replay::memory::Capacity;
+use crate::store::Store;
+
+/// The idempotency keys that were used.
+pub struct IdempotencyKeys {
+    memory: MemoryKeys,
+    clock: Clock,
+}
+
+impl IdempotencyKeys {
+    /// None yet, and no more than this: in all, and of one client.
+    pub fn new(capacity: Capacity, clock: Clock) -> Self {
+        Self { memory: MemoryKeys::new(capacity), clock }
+    }
+
+    /// Continues with other limits, without forgetting a key.
+    pub fn resize(&self, capacity: Capacity) {
+        self.memory.resize(capacity);
+    }
+
+    /// Notes the use of a key, unless the client used it for another request; in the store that replicas share, if there is one, which
+    /// then decides. This process counts the keys of each client all the same.
+    ///
+    /// # Errors
+    /// [`IdempotencyError::Reused`], [`ShareExceeded::IdempotencyKeys`], and [`Unavailable::IdempotencyKeys`] if there is no room, or
+    /// if the store does not say.
+    pub async fn note(&self, used: &KeyUse, store: Option<&Store>) -> Result<AcceptedUse, Cause> {
+        let now = self.clock.monotonic();
+        let kept = match store {
+            None => self.memory.note(used, now),
+            Some(_) => self.memory.look(used, now),
+        };
+        match kept {
+            Kept::First | Kept::Same => {}
+            Kept::Other => return Err(PolicyError::from(IdempotencyError::Reused).into()),
+            Kept::ShareExceeded => return Err(ShareExceeded::IdempotencyKeys.into()),
+            Kept::Full => {
+                return Err(Unavailable::IdempotencyKeys { detail: "there is no room for more".into() }.into());
+            }
+        }
+        let Some(store) = store else { return Ok(AcceptedUse::assertion(used)) };
+        match shared::note(store, used).await {
+            Ok(Known::First | Known::Same) => {
+                // Of several at once that find room, all are counted as far as there is some.
+                let _ = self.memory.note(used, now);
+                Ok(AcceptedUse::assertion(used))
+            }
+            Ok(Known::Other) => Err(PolicyError::from(IdempotencyError::Reused).into()),
+            Err(why) => {
+                let detail = format!("the store `{}`: {why}", store.settings().name);
+                Err(Unavailable::IdempotencyKeys { detail }.into())
+            }
+        }
+    }
+}
