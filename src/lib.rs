@@ -58,6 +58,7 @@ pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod connection;
+pub mod directory;
 pub mod gateway;
 pub mod generation;
 pub mod issuer;

@@ -36,6 +36,8 @@ pub enum Kind {
     IntrospectionEndpoint,
     /// The answers of an issuer to introspection requests.
     Introspection,
+    /// A directory of participants.
+    Directory,
     /// The names of an upstream's servers.
     Upstream,
     /// The connection to a store.
@@ -60,6 +62,7 @@ impl Kind {
             Self::Keys => "keys",
             Self::IntrospectionEndpoint => "introspection_endpoint",
             Self::Introspection => "introspection",
+            Self::Directory => "directory",
             Self::Upstream => "upstream",
             Self::Store => "store",
             Self::Revocations => "revocations",

@@ -168,6 +168,7 @@ routes:
         let now = now();
         let gateway = Gateway {
             client_keys: ClientKeySets::default(),
+            participants: Arc::new(()),
             authorization_servers: AuthorizationServers::new(
                 config.authorization_servers,
                 &[],

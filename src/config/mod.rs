@@ -53,7 +53,7 @@ use crate::connection::limits::Limits;
 use crate::connection::{drain, tls, trusted_proxy};
 use crate::replay::memory::Capacity;
 use crate::telemetry::{audit, logging};
-use crate::{authorization_server, issuer, otlp, rate_limits, resource, signatures, store, upstream};
+use crate::{authorization_server, directory, issuer, otlp, rate_limits, resource, signatures, store, upstream};
 
 pub use certificates::CertificateFile;
 pub use environment::Environment;
@@ -119,6 +119,8 @@ pub struct Config {
     pub authorization_servers: Vec<authorization_server::Settings>,
     /// Where the keys are of clients that sign requests; the `keys` of a route's rules is an index into them.
     pub client_keys: Vec<signatures::Settings>,
+    /// The directories of participants; a [`DirectoryIndex`](fapi::directory::DirectoryIndex) of a route is an index into them.
+    pub directories: Vec<directory::Settings>,
     /// What clients may know of them in advance.
     pub metadata: Metadata,
     /// The keys that it signs with; they are published.

@@ -92,6 +92,9 @@ pub enum StartError {
     /// The hosts of the clients of an authorization server cannot be called.
     #[error("{0}; name their authorities in clients.trust_anchors")]
     ClientKeys(#[from] crate::authorization_server::ClientKeysError),
+    /// A directory of participants cannot be called.
+    #[error("{0}; name its authorities in trust_anchors")]
+    Directory(#[from] crate::directory::DirectoryError),
     /// A listener's TLS cannot be set up.
     #[error("{0}")]
     Tls(#[from] tls::TlsError),

@@ -2,6 +2,7 @@
 
 pub mod arrivals;
 pub mod audit;
+pub mod directories;
 pub mod exemplars;
 pub mod filter;
 pub mod history;

@@ -7,6 +7,7 @@ mod authorization_details;
 mod authorization_server;
 mod compared_bodies;
 mod cors;
+mod directories;
 mod dpop;
 mod ecosystems;
 mod errors;

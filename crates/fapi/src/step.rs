@@ -171,6 +171,7 @@ impl Step {
             | PolicyError::CustomerIpAddressMalformed
             | PolicyError::ScopeInsufficient { .. } => Self::Scope,
             PolicyError::ClientRefused { .. }
+            | PolicyError::Participant { .. }
             | PolicyError::SubjectMissing { .. }
             | PolicyError::TokenLifetimeExceeded { .. }
             | PolicyError::ClaimRefused { .. }

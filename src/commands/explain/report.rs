@@ -9,7 +9,7 @@ use fapi::jose::thumbprint::KeyThumbprint;
 use fapi::metadata::Document;
 use fapi::peer::ClientCertificate;
 use fapi::policy::{NonceMode, Policy};
-use fapi::rejection::{Rejection, Seen};
+use fapi::rejection::{Cause, Rejection, Seen};
 use fapi::route::Route;
 use fapi::signature::rules::Presence;
 use fapi::step::Step;
@@ -17,7 +17,7 @@ use fapi::token::{ActiveToken, Claims, Confirmation};
 use serde_json::Value;
 
 use super::claimed::{Jws, shown};
-use super::{Call, Ended, needs_issuer};
+use super::{Call, Ended, needs_answer};
 use crate::config::{Config, VirtualHost};
 use crate::connection::tls::{ClientCertificates, Demand, Reason, Trust};
 
@@ -184,7 +184,7 @@ impl<'a> Report<'a> {
             }
             Ended::Refused(rejection) if self.undecided(rejection) => {
                 let policy = rejection.seen().route.as_deref().and_then(Route::policy);
-                writeln!(&mut text, "not decided: {}\n{}", rejection.cause(), self.way_out(policy))
+                writeln!(&mut text, "not decided: {}\n{}", rejection.cause(), self.way_out(rejection.cause(), policy))
             }
             Ended::Refused(rejection) => self.refused(&mut text, rejection),
         };
@@ -201,9 +201,9 @@ impl<'a> Report<'a> {
         writeln!(text, "{}\nThe client sees {}{error}.", code.meaning(), rejection.status().as_u16())
     }
 
-    /// Whether the call cannot be judged because issuers were not asked.
+    /// Whether the call cannot be judged because issuers and directories were not asked.
     fn undecided(&self, rejection: &Rejection) -> bool {
-        !self.fetch && needs_issuer(rejection.cause())
+        !self.fetch && needs_answer(rejection.cause())
     }
 
     /// The server name that the handshake expects, and the one that it saw.
@@ -220,7 +220,10 @@ impl<'a> Report<'a> {
     }
 
     /// What would decide the call.
-    fn way_out(&self, policy: Option<&Policy>) -> &'static str {
+    fn way_out(&self, cause: &Cause, policy: Option<&Policy>) -> &'static str {
+        if matches!(cause, Cause::Policy(_)) {
+            return "The directory would have to be read: --fetch does it.";
+        }
         match self.claimed_issuer(policy).filter(|issuer| !issuer.introspected) {
             Some(_) => {
                 "The keys of the issuer would have to be read: give them with --jwks FILE, or let them be read with --fetch."

@@ -17,6 +17,7 @@ enum Required {
     Scopes,
     SenderConstraint,
     Clients,
+    Participant,
     Subject,
     TokenLifetime,
     Claims,
@@ -25,10 +26,11 @@ enum Required {
 }
 
 impl Required {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Scopes,
         Self::SenderConstraint,
         Self::Clients,
+        Self::Participant,
         Self::Subject,
         Self::TokenLifetime,
         Self::Claims,
@@ -41,6 +43,7 @@ impl Required {
             Self::Scopes => "scopes",
             Self::SenderConstraint => "sender_constraint",
             Self::Clients => "require.clients",
+            Self::Participant => "require.participant",
             Self::Subject => "require.subject",
             Self::TokenLifetime => "require.token_lifetime",
             Self::Claims => "require.claims",
@@ -54,6 +57,7 @@ impl Required {
         match self {
             Self::Scopes | Self::SenderConstraint => true,
             Self::Clients => requirements.clients.is_some(),
+            Self::Participant => requirements.participant.is_some(),
             Self::Subject => requirements.subject,
             Self::TokenLifetime => requirements.token_lifetime.is_some(),
             Self::Claims => !requirements.claims.is_empty(),
@@ -70,9 +74,13 @@ impl Required {
 }
 
 /// The codes of scopes and requirements. All others that a shadow may let pass are those of the sender constraint.
-const OF_POLICY: [(Code, Required); 10] = [
+const OF_POLICY: [(Code, Required); 14] = [
     (Code::ScopeInsufficient, Required::Scopes),
     (Code::ClientRefused, Required::Clients),
+    (Code::ParticipantUnknown, Required::Participant),
+    (Code::ParticipantInactive, Required::Participant),
+    (Code::ParticipantRoleMissing, Required::Participant),
+    (Code::DirectoryUnavailable, Required::Participant),
     (Code::SubjectMissing, Required::Subject),
     (Code::TokenLifetimeExceeded, Required::TokenLifetime),
     (Code::ClaimRefused, Required::Claims),

@@ -8,6 +8,7 @@ mod admin;
 mod audit;
 mod authorization_servers;
 mod cors;
+mod directories;
 mod dpop;
 mod encryption;
 mod enforce;
@@ -126,6 +127,7 @@ pub(super) fn compile(
     let servers = build.authorization_servers(&mut file, &names, issuers.as_deref());
     let (servers, endpoints) = servers.map_or((None, Vec::new()), |(servers, routes)| (Some(servers), routes));
     let client_keys = build.client_keys(&file, servers.as_deref());
+    let directories = build.directories(&mut file);
     let routes = build.routes(&mut file, &names, profile, &formats, endpoints);
     let metadata =
         build.metadata(&mut file, listeners.as_deref(), issuers.as_deref(), routes.as_ref().map(|(routes, _)| routes));
@@ -143,7 +145,7 @@ pub(super) fn compile(
             (freshness, replay, stores, watch, log, errors)
         && let (Some((rate_limits, rate_limits_store)), Some(shared_revocations), Some(tracing), Some(servers)) =
             (rate_limits, shared_revocations, tracing, servers)
-        && let Some(client_keys) = client_keys
+        && let (Some(client_keys), Some(directories)) = (client_keys, directories)
     {
         build.warn_of_senders(&file, &listeners, &routes);
         build.warn_of_unused_issuers(&mut issuers, &routes, &servers);
@@ -174,6 +176,7 @@ pub(super) fn compile(
             routes,
             authorization_servers: servers,
             client_keys,
+            directories,
             metadata,
             signing: build.signing.keys(),
             errors,

@@ -96,6 +96,7 @@ struct Unsaid<'u> {
     nonce: file::NonceMode,
     formats: &'u ErrorFormats,
     client_keys: &'u BTreeMap<String, file::ClientKeys>,
+    directories: &'u BTreeMap<String, file::Directory>,
 }
 
 impl Build<'_> {
@@ -112,7 +113,9 @@ impl Build<'_> {
         let ecosystem = file.profile.and_then(file::Profiles::ecosystem);
         let none = BTreeMap::new();
         let client_keys = file.client_keys.as_ref().unwrap_or(&none);
-        let unsaid = Unsaid { profile, ecosystem, nonce, formats, client_keys };
+        let no_directories = BTreeMap::new();
+        let directories = file.directories.as_ref().unwrap_or(&no_directories);
+        let unsaid = Unsaid { profile, ecosystem, nonce, formats, client_keys, directories };
         // In front of an authorization server alone, there is none.
         let entries = match file.routes.as_deref_mut() {
             None if file.authorization_servers.is_some() => &mut [],
@@ -307,7 +310,7 @@ impl Build<'_> {
                 })
             }
         };
-        let requirements = self.require(&at.key("require"), entry.require.as_ref(), pattern);
+        let requirements = self.require(&at.key("require"), entry.require.as_ref(), pattern, unsaid.directories);
         let shadow = self.enforce(&at.key("enforce"), entry.enforce.as_ref());
         let signature = self.signature(&at.key("signature"), entry.signature.as_mut(), unsaid.client_keys);
         let accepted = self.sender_constraint(at, entry, unsaid);

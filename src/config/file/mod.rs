@@ -7,6 +7,7 @@ mod access_token;
 mod audit;
 mod authorization_servers;
 mod cors;
+mod directories;
 mod enforce;
 mod errors;
 mod issuers;
@@ -39,6 +40,7 @@ pub(super) use self::authorization_servers::{
     SoftwareAttribute, SoftwareStatements, UnknownClients,
 };
 pub(super) use self::cors::Cors;
+pub(super) use self::directories::{Directory, DirectoryKind};
 pub(super) use self::enforce::Enforce;
 pub(super) use self::errors::ErrorTemplate;
 pub(super) use self::issuers::{
@@ -54,8 +56,8 @@ pub(super) use self::private_key::{InToken, PrivateKey};
 pub(super) use self::profile::{InEcosystem, Profiles};
 pub(super) use self::rate_limits::{CountedBy, Rate, RateLimit, RateLimits};
 pub(super) use self::require::{
-    Operand, Require, RequiredAuthentication, RequiredClaim, RequiredClients, RequiredDetail, RequiredMember,
-    RequiredSubject, Scalar,
+    NamedBy, Operand, Require, RequiredAuthentication, RequiredClaim, RequiredClients, RequiredDetail, RequiredMember,
+    RequiredParticipant, RequiredSubject, Scalar,
 };
 pub(super) use self::routes::{
     ForwardedProof, HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint,
@@ -122,6 +124,8 @@ pub(in crate::config) struct File {
     pub(in crate::config) metadata: Option<Metadata>,
     /// Where the keys are of clients that sign their requests, by names that `signature.keys` of routes has. Default: none.
     pub(in crate::config) client_keys: Option<BTreeMap<String, ClientKeys>>,
+    /// Directories of the participants of an ecosystem, by names that `require.participant` of routes has. Default: none.
+    pub(in crate::config) directories: Option<BTreeMap<String, Directory>>,
     /// The gateway's own keys, for `forward.identity_jwt`, `metadata.signed` and `signature.response`. Default: none.
     pub(in crate::config) signing: Option<Signing>,
     /// One JSON line for each exchange.

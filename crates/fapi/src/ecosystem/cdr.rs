@@ -26,6 +26,9 @@ pub(super) fn error(told: &Told<'_>) -> ErrorBody {
         (Code::HeaderInvalid | Code::AuthDateMalformed | Code::CustomerIpAddressMalformed, _) => {
             ("Header/Invalid", "Invalid Header")
         }
+        (Code::ParticipantUnknown | Code::ParticipantInactive, _) => {
+            ("Authorisation/AdrStatusNotActive", "ADR Status Is Not Active")
+        }
         (_, 404) => ("Resource/NotFound", "Resource Not Found"),
         (_, 503) => ("Service/Unavailable", "Service Unavailable"),
         (_, 500..=599) => ("GeneralError/Unexpected", "Unexpected Error Encountered"),

@@ -206,6 +206,16 @@ fn what_ecosystems_prescribe_is_said() {
         of(Ecosystem::Cdr, Code::VersionInvalid)["errors"][0]["code"],
         "urn:au-cds:error:cds-all:Header/InvalidVersion"
     );
+    // AU-12: whoever the register does not call active.
+    for (code, urn) in [
+        (Code::ParticipantInactive, "Authorisation/AdrStatusNotActive"),
+        (Code::ParticipantUnknown, "Authorisation/AdrStatusNotActive"),
+        (Code::ClientRefused, "GeneralError/Expected"), // control
+        (Code::DirectoryUnavailable, "Service/Unavailable"),
+    ] {
+        let told = of(Ecosystem::Cdr, code)["errors"][0]["code"].clone();
+        assert_eq!(told, format!("urn:au-cds:error:cds-all:{urn}"), "{code:?}");
+    }
     let group = |code| of(Ecosystem::BerlinGroup, code)["tppMessages"][0]["code"].clone();
     assert_eq!(
         (group(Code::TokenExpired), group(Code::HeaderMissing)),

@@ -9,6 +9,7 @@ mod clients;
 mod comparison;
 mod error;
 mod fapi1;
+mod participant;
 mod request;
 mod scopes;
 mod subject;
@@ -30,6 +31,7 @@ pub use clients::Clients;
 pub use comparison::Comparison;
 pub use error::{InvalidPolicy, PolicyError};
 pub use fapi1::Fapi1;
+pub use participant::{NamedBy, ParticipantRule};
 pub use request::{BodyMember, Operand, RequestValues};
 pub use scopes::ScopeRule;
 use scopes::Scopes;
@@ -38,6 +40,7 @@ pub use value::Scalar;
 
 use crate::UnixTime;
 use crate::credentials::Scheme;
+use crate::directory::Participants;
 use crate::ecosystem::Ecosystem;
 use crate::shadow::Shadow;
 use crate::signature::form::Form;
@@ -80,6 +83,8 @@ pub struct Policy {
 pub struct Requirements {
     /// The clients that it is for.
     pub clients: Option<Clients>,
+    /// The directory that has to have its client as an active participant.
+    pub participant: Option<ParticipantRule>,
     /// Whether the token has to stand for somebody other than the client.
     pub subject: bool,
     /// How long the token may live.
@@ -102,6 +107,7 @@ impl Requirements {
     pub fn found(&self, claims: &Claims) -> String {
         let parts = [
             self.clients.as_ref().map(|_| Clients::found(claims)),
+            self.participant.as_ref().map(|rule| rule.found(claims)),
             self.subject.then(|| subject::found(claims)),
             self.token_lifetime.map(|_| TokenLifetime::found(claims)),
         ];
@@ -117,9 +123,18 @@ impl Requirements {
     }
 
     /// What another token would satisfy comes before what another authentication of the user would.
-    fn check(&self, claims: &Claims, request: &dyn RequestValues, now: UnixTime) -> Result<Remaining, PolicyError> {
+    fn check(
+        &self,
+        claims: &Claims,
+        request: &dyn RequestValues,
+        participants: &dyn Participants,
+        now: UnixTime,
+    ) -> Result<Remaining, PolicyError> {
         if let Some(clients) = &self.clients {
             clients.check(claims)?;
+        }
+        if let Some(participant) = &self.participant {
+            participant.check(claims, participants)?;
         }
         if self.subject {
             subject::check(claims)?;
@@ -139,6 +154,7 @@ impl fmt::Display for Requirements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             self.clients.as_ref().map(Clients::shown),
+            self.participant.as_ref().map(ParticipantRule::shown),
             self.subject.then(|| subject::SHOWN.to_owned()),
             self.token_lifetime.map(TokenLifetime::shown),
         ];
@@ -291,7 +307,7 @@ impl Policy {
 
     /// Checks whether a token with these claims satisfies the policy for this request at `now`: what FAPI 1.0 says of
     /// `headers`, the token's scopes, and then everything else, but for what is compared with the body, which `headers` have
-    /// to declare as JSON.
+    /// to declare as JSON. `participants` are those of the directories that are in force.
     ///
     /// # Errors
     /// [`PolicyError`].
@@ -300,6 +316,7 @@ impl Policy {
         claims: &Claims,
         request: &dyn RequestValues,
         headers: &HeaderMap,
+        participants: &dyn Participants,
         now: UnixTime,
     ) -> Result<Remaining, PolicyError> {
         if let Some(fapi1) = &self.fapi1 {
@@ -309,7 +326,7 @@ impl Policy {
             ecosystem.check_headers(headers)?;
         }
         self.scopes.check(claims)?;
-        let remaining = self.requirements.check(claims, request, now)?;
+        let remaining = self.requirements.check(claims, request, participants, now)?;
         if !remaining.is_empty() && !self.has_signed_json(headers) {
             body::check_type(headers)?;
         }
