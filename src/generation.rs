@@ -17,6 +17,7 @@ use crate::connection::VirtualHosts;
 use crate::connection::drain;
 use crate::connection::limits::Limits;
 use crate::connection::tls::InForce;
+use crate::directory::Directories;
 use crate::gateway::Gateway;
 use crate::issuer::Unread;
 use crate::issuer::introspection::AnswerStore;
@@ -57,6 +58,8 @@ pub struct Generation {
     pub was_ready: AtomicBool,
     /// Decides on requests.
     pub gateway: Gateway,
+    /// The directories of participants.
+    pub directories: Arc<Directories>,
     /// The stores that replicas share.
     pub stores: Vec<Arc<Store>>,
     /// The upstreams, in the order of the indexes that routes use.
@@ -102,6 +105,8 @@ pub enum Missing {
     Address(Arc<str>),
     /// The revocations that replicas share, by the configured name of their store.
     Revocations(Arc<str>),
+    /// A directory of participants, by its configured name.
+    Directory(Arc<str>),
 }
 
 impl fmt::Display for Missing {
@@ -111,6 +116,7 @@ impl fmt::Display for Missing {
             Self::IntrospectionEndpoint(issuer) => write!(f, "the introspection endpoint of issuer {issuer}"),
             Self::Address(upstream) => write!(f, "an address of upstream {upstream}"),
             Self::Revocations(store) => write!(f, "the revocations in the store {store}"),
+            Self::Directory(directory) => write!(f, "the directory {directory}"),
         }
     }
 }
@@ -135,7 +141,8 @@ impl Generation {
         let upstreams = used.filter(|upstream| !upstream.has_address());
         let revocations = self.gateway.issuers.unread_revocations().cloned().map(Missing::Revocations);
         let upstreams = upstreams.map(|upstream| Missing::Address(upstream.name().clone()));
-        issuers.chain(upstreams).chain(revocations).collect()
+        let directories = self.directories.unread().cloned().map(Missing::Directory);
+        issuers.chain(upstreams).chain(revocations).chain(directories).collect()
     }
 
     /// What holds, and how far now.

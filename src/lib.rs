@@ -62,6 +62,7 @@ pub mod commands;
 pub mod config;
 pub mod connection;
 pub mod consents;
+pub mod directory;
 pub mod gateway;
 pub mod generation;
 pub mod idempotency;

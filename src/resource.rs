@@ -38,6 +38,8 @@ pub enum Kind {
     Introspection,
     /// The answers of a service of consents.
     Consents,
+    /// A directory of participants.
+    Directory,
     /// The names of an upstream's servers.
     Upstream,
     /// The connection to a store.
@@ -63,6 +65,7 @@ impl Kind {
             Self::IntrospectionEndpoint => "introspection_endpoint",
             Self::Introspection => "introspection",
             Self::Consents => "consents",
+            Self::Directory => "directory",
             Self::Upstream => "upstream",
             Self::Store => "store",
             Self::Revocations => "revocations",

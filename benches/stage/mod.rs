@@ -171,6 +171,7 @@ routes:
         let gateway = Gateway {
             client_keys: ClientKeySets::default(),
             consents: Consents::default(),
+            participants: Arc::new(()),
             authorization_servers: AuthorizationServers::new(
                 config.authorization_servers,
                 &[],

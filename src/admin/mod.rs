@@ -70,8 +70,10 @@ impl Admin {
             let states = [("healthy", census.healthy), ("ejected", census.ejected), ("unhealthy", census.unhealthy)];
             states.map(|(state, count)| (&**upstream.name(), state, count))
         });
+        let ages = generation.directories.ages();
         let current = Current {
             issuers: &generation.gateway.issuers,
+            directories: ages.filter_map(|(name, age)| Some((&**name, age?))).collect(),
             servers: servers.collect(),
             stores: generation.stores.iter().map(|store| (&*store.settings().name, store.is_connected())).collect(),
             guarantees: generation.guarantees(self.clock.unix_time()),

@@ -75,6 +75,7 @@ impl Reason {
             Self::Missing(Missing::Keys(issuer)) => of("keys", "issuer", issuer),
             Self::Missing(Missing::IntrospectionEndpoint(issuer)) => of("introspection_endpoint", "issuer", issuer),
             Self::Missing(Missing::Address(upstream)) => of("address", "upstream", upstream),
+            Self::Missing(Missing::Directory(directory)) => of("directory", "directory", directory),
             Self::Missing(Missing::Revocations(store)) => of("revocations", "store", store),
             Self::Audit => json!({ "reason": "audit", "text": text }),
             Self::ReplayLog => json!({ "reason": "replay_log", "text": text }),

@@ -53,7 +53,9 @@ use crate::connection::limits::Limits;
 use crate::connection::{drain, tls, trusted_proxy};
 use crate::replay::memory::Capacity;
 use crate::telemetry::{audit, logging};
-use crate::{authorization_server, consents, issuer, otlp, rate_limits, resource, signatures, store, upstream};
+use crate::{
+    authorization_server, consents, directory, issuer, otlp, rate_limits, resource, signatures, store, upstream,
+};
 
 pub use certificates::CertificateFile;
 pub use environment::Environment;
@@ -121,6 +123,8 @@ pub struct Config {
     pub client_keys: Vec<signatures::Settings>,
     /// Who says in which state consents are.
     pub consents: Vec<consents::Source>,
+    /// The directories of participants; a [`DirectoryIndex`](fapi::directory::DirectoryIndex) of a route is an index into them.
+    pub directories: Vec<directory::Settings>,
     /// What clients may know of them in advance.
     pub metadata: Metadata,
     /// The keys that it signs with; they are published.

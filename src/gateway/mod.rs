@@ -16,6 +16,7 @@ use fapi::UnixTime;
 use fapi::code::Code;
 use fapi::cors::{Cors, Granted, NotGranted, Preflight};
 use fapi::credentials::Credentials;
+use fapi::directory::Participants;
 use fapi::dpop::{FirstUse, Freshness, ProofContext, ProofKeys, VerifiedProof};
 use fapi::error_format::ErrorFormat;
 use fapi::headers::{InteractionId, StripList, TraceContext};
@@ -71,6 +72,8 @@ pub struct Gateway {
     pub rate_limits: Option<RateLimits>,
     /// The authorization servers in front of which it stands.
     pub authorization_servers: AuthorizationServers,
+    /// Which clients are active in their ecosystem.
+    pub participants: Arc<dyn Participants>,
     /// The keys of clients that sign requests.
     pub client_keys: ClientKeySets,
     /// Who says in which state consents are.
@@ -297,10 +300,11 @@ impl Gateway {
                 if let Some(rates) = rates {
                     taken = rates.take_by_token(&bound, &mut seen.rate_limits)?;
                 }
-                guard.authorize(bound, &target, &request.headers, now)?
+                guard.authorize(bound, &target, &request.headers, &*self.participants, now)?
             }
             Some(shadow) => {
-                let judged = guard.authorize_in_shadow(token, evidence, (&target, &request.headers), shadow, now)?;
+                let head = (&target, &request.headers);
+                let judged = guard.authorize_in_shadow(token, evidence, head, shadow, &*self.participants, now)?;
                 // Whose token it is counts only if that was proven: nobody uses up what is another's.
                 seen.sender_proven = judged.token().and_then(AcceptedToken::bound).is_some();
                 if let (Some(rates), Some(bound)) = (rates, judged.token().and_then(AcceptedToken::bound)) {

@@ -1,4 +1,4 @@
-//! The HTTPS client for authorization servers, with strict limits on what it accepts.
+//! The HTTPS client for authorization servers and directories, with strict limits on what it accepts.
 //!
 //! TLS 1.2 or 1.3 to a server whose certificate has the requested name (FAPI 2.0 §5.2.1, RFC 9525), no redirects, no
 //! proxy, limits on size and time. Does not parse the document.
@@ -90,14 +90,34 @@ impl Client {
     /// # Errors
     /// [`FetchError`].
     pub async fn get(&self, url: &Url) -> Result<Document, FetchError> {
-        let accept = HeaderValue::from_static("application/json");
-        let mut response = self.send(url, self.inner.get(url.clone()).header(header::ACCEPT, accept)).await?;
-        let host = host(url);
-        if response.status() != StatusCode::OK {
-            return Err(FetchError::Status { host, status: response.status() });
+        document(self.send(url, self.get_json(url)).await?, MAX_BODY_BYTES, host(url)).await
+    }
+
+    /// The same for a document of at most `limit` bytes, asked for with more header fields; `None` if it is still the one with this
+    /// entity tag (RFC 9110 §13.1.2).
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn get_unless(
+        &self,
+        url: &Url,
+        headers: &HeaderMap,
+        entity_tag: Option<&HeaderValue>,
+        limit: usize,
+    ) -> Result<Option<Document>, FetchError> {
+        let mut request = self.get_json(url).headers(headers.clone());
+        if let Some(entity_tag) = entity_tag {
+            request = request.header(header::IF_NONE_MATCH, entity_tag);
         }
-        let headers = std::mem::take(response.headers_mut());
-        Ok(Document { headers, body: body(response, MAX_BODY_BYTES, host).await? })
+        let response = self.send(url, request).await?;
+        if entity_tag.is_some() && response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        document(response, limit, host(url)).await.map(Some)
+    }
+
+    fn get_json(&self, url: &Url) -> reqwest::RequestBuilder {
+        self.inner.get(url.clone()).header(header::ACCEPT, HeaderValue::from_static("application/json"))
     }
 
     /// Sends a form and returns the whole response, whatever its status; a body over `limit` is an error.
@@ -254,6 +274,15 @@ pub enum FetchError {
 pub(crate) fn host(url: &Url) -> Box<str> {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.into(), |port| format!("{host}:{port}").into())
+}
+
+/// The document of a 200 response.
+async fn document(mut response: reqwest::Response, limit: usize, host: Box<str>) -> Result<Document, FetchError> {
+    if response.status() != StatusCode::OK {
+        return Err(FetchError::Status { host, status: response.status() });
+    }
+    let headers = std::mem::take(response.headers_mut());
+    Ok(Document { headers, body: body(response, limit, host).await? })
 }
 
 /// Reads the whole body; fails as soon as it is known to be over the limit.

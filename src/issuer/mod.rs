@@ -45,7 +45,7 @@ use crate::trace::{self, names};
 pub use self::entry::Unread;
 pub use self::error::ValidateError;
 pub use self::observer::{CacheOutcome, IntrospectionOutcome, Observer, RefreshOutcome, SharedOutcome, SharedWrite};
-pub(crate) use self::schedule::fresh_for;
+pub(crate) use self::schedule::{fresh_for, random};
 pub use self::settings::{CacheSettings, IssuerError, JwksSettings, Settings, Timing};
 
 /// The configured issuers; an [`IssuerIndex`] is an index into them.

@@ -1,4 +1,4 @@
-//! When an issuer's keys are read next: as configured, sooner if the response says so, and not by all replicas at once.
+//! When an issuer's keys, or a directory, are read next: as configured, sooner if the response says so, and not by all replicas at once.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use tokio::time::Instant;
 use super::Timing;
 
 impl Timing {
-    /// How long to wait after a successful read: `refresh_interval`, or what the issuer `said` if that is shorter, but
+    /// How long to wait after a successful read: `refresh_interval`, or what the server `said` if that is shorter, but
     /// not less than the floor.
-    pub(super) fn after_success(&self, refresh_interval: Duration, said: Option<Duration>, random: u32) -> Duration {
+    pub(crate) fn after_success(&self, refresh_interval: Duration, said: Option<Duration>, random: u32) -> Duration {
         let floor = self.refresh_floor.min(refresh_interval);
         spread(said.unwrap_or(refresh_interval).clamp(floor, refresh_interval), random)
     }
 
     /// How long to wait after a failure that follows `failures` others in a row.
-    pub(super) fn after_failure(&self, failures: u32, random: u32) -> Duration {
+    pub(crate) fn after_failure(&self, failures: u32, random: u32) -> Duration {
         let wait = 2_u32
             .checked_pow(failures)
             .map_or(self.retry_longest, |factor| self.retry_first.saturating_mul(factor).min(self.retry_longest));
@@ -91,7 +91,7 @@ fn spread(interval: Duration, random: u32) -> Duration {
 }
 
 /// A random number; zero if the system gives no random bytes, which only means that intervals are not spread.
-pub(super) fn random() -> u32 {
+pub(crate) fn random() -> u32 {
     let mut bytes = [0; 4];
     match aws_lc_rs::rand::fill(&mut bytes) {
         Ok(()) => u32::from_ne_bytes(bytes),

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::connection::trusted_proxy::TrustedProxy;
 use crate::connection::{VirtualHost, VirtualHosts};
 use crate::consents::Consents;
+use crate::directory::{self, Directories};
 use crate::gateway::Gateway;
 use crate::generation::{Generation, ReplayLimits};
 use crate::idempotency::IdempotencyKeys;
@@ -32,6 +33,7 @@ use crate::replay::shared::SharedLog;
 use crate::resource::{Kind, Resources};
 use crate::signatures::ClientKeySets;
 use crate::store::Store;
+use crate::telemetry::directories::DirectoryMetrics;
 use crate::telemetry::issuers::IssuerMetrics;
 use crate::telemetry::metrics::Metrics;
 use crate::trace::{Queue, Sampler, Tracer};
@@ -52,8 +54,10 @@ impl Shared {
         let from_issuers = |kind| matches!(kind, Kind::Keys | Kind::IntrospectionEndpoint | Kind::Introspection);
         for (kind, name) in &generation.resources {
             let resource = self.resources.of(*kind, name);
-            let is_server =
-                matches!(kind, Kind::Upstream | Kind::Store | Kind::Revocations | Kind::Collector | Kind::Consents);
+            let is_server = matches!(
+                kind,
+                Kind::Directory | Kind::Upstream | Kind::Store | Kind::Revocations | Kind::Collector | Kind::Consents
+            );
             if !from_issuers(*kind) && !is_server {
                 resource.succeeded();
             }
@@ -103,6 +107,11 @@ pub(super) fn build(
         Some(before) => before.gateway.issuers.succeeding(config.issuers, config.token_cache, Arc::new(observer))?,
     };
     named.extend(issuers.resources().map(|(kind, issuer)| (kind, issuer.clone())));
+    let names = config.directories.iter().map(|settings| &settings.name);
+    let observer: Arc<dyn directory::Observer> = Arc::new(DirectoryMetrics::new(metrics, resources, names));
+    let directories_before = before.map(|before| &*before.directories);
+    let directories = Arc::new(Directories::new(config.directories, clock, &observer, directories_before)?);
+    named.extend(directories.names().map(|name| (Kind::Directory, name.clone())));
     let names: Vec<_> = config.routes.iter().map(|route| route.name.clone()).chain([Arc::from("")]).collect();
     let counts = metrics.routes(&names);
     let stores: Vec<Arc<Store>> = config
@@ -216,7 +225,9 @@ pub(super) fn build(
         timings,
         tracer,
         collector: collector.transpose()?,
+        directories: directories.clone(),
         gateway: Gateway {
+            participants: directories,
             body_bytes: config.limits.body_bytes,
             issuers: Arc::new(issuers),
             limits: message::Limits {

@@ -95,6 +95,9 @@ pub enum StartError {
     /// A service of consents cannot be called.
     #[error("{0}; name its authorities in trust_anchors of its entry in consents")]
     Consents(#[from] crate::issuer::http::ClientError),
+    /// A directory of participants cannot be called.
+    #[error("{0}; name its authorities in trust_anchors")]
+    Directory(#[from] crate::directory::DirectoryError),
     /// A listener's TLS cannot be set up.
     #[error("{0}")]
     Tls(#[from] tls::TlsError),

@@ -189,6 +189,8 @@ impl Reloader {
         let once = issuers.clone();
         first.spawn(async move { once.revocations_read().await });
         work.spawn(async move { issuers.keep_fresh().await });
+        let directories = generation.directories.clone();
+        work.spawn(async move { directories.keep_fresh().await });
         // A name server or a store that does not answer must not keep the gateway from starting.
         let _ = tokio::time::timeout(FIRST_RESOLVE, first.join_all()).await;
         work
@@ -280,9 +282,10 @@ impl Reloader {
             return Err(NotReloaded::passing(why));
         }
         // The first tokens of a new issuer need its keys. An issuer that is down must not keep certificates and
-        // revocation lists from coming into force: each that the reload changes is asked once, for a short time.
+        // revocation lists from coming into force: each that the reload changes is asked once, for a short time. So is each
+        // directory, of which a reload is to bring what it says now.
         let settled = async {
-            while !new.gateway.issuers.have_settled() {
+            while !new.gateway.issuers.have_settled() || !new.directories.have_settled() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use fapi::UnixTime;
 use fapi::rate_limit::By;
@@ -14,6 +15,7 @@ use prometheus::{
 
 use super::arrivals::Arrivals;
 use super::consents::{ConsentFamilies, ConsentMetrics};
+use super::directories::DirectoryFamilies;
 use super::exemplars::{Exemplars, Timing};
 use super::history::{History, Refused};
 use super::issuers::IssuerFamilies;
@@ -45,6 +47,7 @@ pub struct Metrics {
     connections: IntGaugeVec,
     exchanges: IntGaugeVec,
     pub(super) issuers: IssuerFamilies,
+    pub(super) directories: DirectoryFamilies,
     stores: StoreFamilies,
     consents: ConsentFamilies,
     /// The connections before their first request.
@@ -110,6 +113,8 @@ pub struct Lost {
 pub struct Current<'c> {
     /// The issuers, for the age of their keys and what is remembered of their tokens.
     pub issuers: &'c Issuers,
+    /// How long ago each directory of participants was read that ever was.
+    pub directories: Vec<(&'c str, Duration)>,
     /// How many servers of each upstream are in each state.
     pub servers: Vec<(&'c str, &'static str, usize)>,
     /// Whether each store is connected to.
@@ -251,6 +256,7 @@ impl Metrics {
             connections,
             exchanges,
             issuers: IssuerFamilies::new(&registry)?,
+            directories: DirectoryFamilies::new(&registry)?,
             stores: StoreFamilies::new(&registry)?,
             consents: ConsentFamilies::new(&registry)?,
             arrivals: Arrivals::new(&registry)?,
@@ -408,8 +414,8 @@ impl Metrics {
 
     /// The text that Prometheus scrapes, with these current values.
     pub fn render(&self, current: &Current<'_>, format: Format) -> Vec<u8> {
-        let Current { issuers, ref servers, ref stores, ref guarantees, ref resources, replay_entries, lost, now } =
-            *current;
+        let Current { issuers, replay_entries, lost, now, .. } = *current;
+        let Current { directories, servers, stores, guarantees, resources, .. } = current;
         // Gauges are emptied and filled again; somebody else would find them empty.
         let _rendering = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
         self.upstream_servers.reset();
@@ -425,6 +431,7 @@ impl Metrics {
         set(&self.audit_lines_lost, lost.audit);
         set(&self.log_lines_lost, lost.log);
         self.issuers.set(issuers);
+        self.directories.set(directories);
         #[allow(clippy::cast_precision_loss, reason = "a count of entries")]
         self.revocations_entries.set(issuers.revocations(now) as f64);
         let families = self.registry.gather();
@@ -526,8 +533,6 @@ pub(super) const LONG: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::super::arrivals::Handshake;
     use super::super::audit::Ending;
     use super::super::overload::Cap;
@@ -573,6 +578,7 @@ mod tests {
             for lost in 0..200 {
                 let current = Current {
                     issuers: &issuers,
+                    directories: vec![("participants", Duration::from_secs(1))],
                     servers: vec![("bank", "healthy", 1), ("bank", "ejected", 0)],
                     stores: vec![("shared", true)],
                     guarantees: Vec::new(),

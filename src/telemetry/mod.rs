@@ -3,6 +3,7 @@
 pub mod arrivals;
 pub mod audit;
 pub mod consents;
+pub mod directories;
 pub mod exemplars;
 pub mod filter;
 pub mod history;

@@ -8,6 +8,7 @@ mod authorization_server;
 mod compared_bodies;
 mod consents;
 mod cors;
+mod directories;
 mod dpop;
 mod ecosystems;
 mod errors;

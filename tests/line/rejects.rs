@@ -35,6 +35,7 @@ impl Covered {
         let seen = self.0.lock().expect("no panic");
         let mut elsewhere = super::authorization_server::codes();
         elsewhere.extend(super::signatures::codes());
+        elsewhere.extend(super::directories::codes());
         elsewhere.extend(super::ecosystems::codes());
         elsewhere.extend(super::consents::codes());
         elsewhere.extend(super::idempotency::codes());

@@ -46,10 +46,11 @@ fn every_bad_file_gives_exactly_its_problems() {
 #[test]
 fn without_files_all_that_is_written_is_judged_all_the_same() {
     // The keys that name files, and one whose value has to fit the file of another.
-    const OF_FILES: [&str; 20] = [
+    const OF_FILES: [&str; 21] = [
         // Of `header_files`.
         "*",
         "algorithm",
+        "authorization_file",
         "certificate",
         "destination",
         "directory",
@@ -1115,7 +1116,9 @@ fn general(path: &str) -> String {
     let mut general = String::new();
     for part in path.split('.') {
         let part = part.split_once('[').map_or(part.to_owned(), |(key, _)| format!("{key}[]"));
-        let chosen = ["upstreams", "error_templates", "stores", "client_keys", "consents"].contains(&&*general)
+        let maps = ["upstreams", "error_templates", "stores", "client_keys", "consents", "directories"];
+        let chosen = maps.contains(&&*general)
+            || general == "directories.*.headers"
             || general.ends_with(".claims")
             || general.ends_with(".header_files")
             || general == "tracing.otlp.resource"

@@ -589,3 +589,46 @@ fn what_cannot_be_read_has_its_exit_code() {
     assert_eq!(exit(&["--token", "token", "--at", "yesterday"]), Some(2));
     assert_eq!(exit(&[]), Some(2));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_is_read_only_if_so_asked() {
+    let authority = Authority::new("Test CA");
+    let server = AuthorizationServer::start(&authority).unwrap();
+    let document = serde_json::json!([{ "OrganisationId": "a", "Status": "Active" }]);
+    let tls = sandbox::tls::tls_config(&authority.server(&["localhost"]), None);
+    let answer = Answer::json(StatusCode::OK, document);
+    let mut directory =
+        sandbox::https::HttpServer::start(None, Some(tls), std::sync::Arc::new(move |_| answer.clone())).unwrap();
+    let client = authority.client("client");
+    let token = server.token(sandbox::now()).bound_to_certificate(&client).claim("org_id", "a");
+    let token = remember(token.sign(server.key(KeyKind::Ps256)));
+    let url = directory.url("/participants");
+    let section =
+        format!("directories:\n  d: {{ kind: brazil, url: \"{url}\", trust_anchors: [ca.pem] }}\nupstreams:\n");
+    let required = "require: { participant: { directory: d, organisation: { claim: /org_id } } }";
+    let route = "    upstream: accounts\n    forward";
+    let folder = Scene::new(&authority, server.issuer(), "127.0.0.1:9".parse().unwrap())
+        .replace("upstreams:\n", &section)
+        .replace(route, &format!("    {required}\n{route}"))
+        .file("client.pem", &client.certificate_pem())
+        .file("token", &token)
+        .file("jwks.json", &jwks(&[server.key(KeyKind::Ps256)]).to_string())
+        .into_folder();
+    let explain = |more: &[&str]| {
+        let arguments = [&["explain", "--token", "token", "--certificate", "client.pem"], more].concat();
+        Explained::of(&program(&arguments, folder.path()))
+    };
+    let fetched = explain(&["--fetch"]);
+    fetched.assert(0, "ok"); // control
+    let needed = "organisation /org_id active in the directory \"d\"";
+    assert!(fetched.text.contains(needed) && fetched.text.contains("/org_id \"a\""), "{}", fetched.text);
+    let reads = directory.requests().len();
+    let unread = explain(&["--jwks", "jwks.json"]);
+    unread.assert(69, "not decided");
+    assert!(unread.text.contains("The directory would have to be read: --fetch does it."), "{}", unread.text);
+    assert_eq!((directory.requests().len(), reads), (1, 1));
+    directory.stop().await.unwrap();
+    let vain = explain(&["--fetch"]);
+    vain.assert(69, "directory_unavailable");
+    assert!(vain.text.contains("Reading directory \"d\" failed: "), "{}", vain.text);
+}

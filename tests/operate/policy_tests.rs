@@ -292,3 +292,22 @@ fn the_page_about_tests_has_every_key() {
         assert!(page.contains(&format!("`{key}`")), "{key}");
     }
 }
+
+#[test]
+fn whoever_is_named_is_a_participant_and_whoever_is_not_is_none() {
+    let folder = Folder::new();
+    let yaml = std::fs::read_to_string(root().join("gateway.yaml")).unwrap();
+    let directory = "directories: { ofb: { kind: brazil, url: \"https://directory.example\" } }\nroutes:  ";
+    let required = "require: { participant: { directory: ofb, organisation: { claim: /org_id }, roles: [DADOS] } }";
+    let route = "    path_characters: strict";
+    assert!(yaml.contains("\nroutes:  ") && yaml.contains(route));
+    let yaml = yaml.replacen("routes:  ", directory, 1).replacen(route, &format!("    {required}\n{route}"), 1);
+    let config = folder.write("gateway.yaml", &yaml);
+    let named = PERMITTED.replace("scope: accounts", "scope: accounts, org_id: anybody");
+    let unnamed = PERMITTED.replace("an account", "nobody").replace("permit", "participant_unknown");
+    let (code, out, err) = check(&config, &[&folder.write("some.tests.yaml", &format!("{named}{unnamed}"))]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(!out.contains("accounts require.participant"), "{out}");
+    let (_, out, _) = check(&config, &[&folder.write("some.tests.yaml", &named)]);
+    assert!(out.contains("accounts require.participant"), "control: {out}");
+}

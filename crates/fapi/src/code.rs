@@ -305,6 +305,13 @@ codes! {
     ScopeInsufficient = "scope_insufficient", FORBIDDEN, Some(InsufficientScope);
     /// The route is not for this client (`require.clients`).
     ClientRefused = "client_refused", FORBIDDEN, Some(InsufficientRights);
+    /// The token names nobody whom the directory of the route knows (`require.participant`), or software of another organisation.
+    ParticipantUnknown = "participant_unknown", FORBIDDEN, Some(InsufficientRights);
+    /// The directory of the route does not call the token's organisation or software active (`require.participant`).
+    ParticipantInactive = "participant_inactive", FORBIDDEN, Some(InsufficientRights);
+    /// The directory of the route has none of the roles that the route needs for the token's organisation or software
+    /// (`require.participant.roles`).
+    ParticipantRoleMissing = "participant_role_missing", FORBIDDEN, Some(InsufficientRights);
     /// The token stands for nobody but the client itself (`require.subject`, RFC 9700 §4.15).
     SubjectMissing = "subject_missing", FORBIDDEN, Some(InsufficientRights);
     /// The time from `iat` to `exp` is longer than `require.token_lifetime`, or unknown (FAPI 2.0 §6.1).
@@ -369,6 +376,8 @@ codes! {
     IntrospectionUnavailable = "introspection_unavailable", SERVICE_UNAVAILABLE, None;
     /// The revocations of all replicas were not read within `revocations.max_age`, or not since the start.
     RevocationsStale = "revocations_stale", SERVICE_UNAVAILABLE, None;
+    /// The directory of the route was never read, or not again within `keep` (our fault or the directory's: no challenge).
+    DirectoryUnavailable = "directory_unavailable", SERVICE_UNAVAILABLE, None;
     /// No list says whether the certificate of a signature is revoked, or one that is past its `nextUpdate` (RFC 5280 §6.3.3).
     RevocationStatusUnknown = "revocation_status_unknown", SERVICE_UNAVAILABLE, None;
     /// Whoever is asked about consents did not answer as it must (our fault or the bank's: no challenge).

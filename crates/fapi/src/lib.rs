@@ -76,6 +76,7 @@ pub mod client;
 pub mod code;
 pub mod cors;
 pub mod credentials;
+pub mod directory;
 pub mod dpop;
 pub mod ecosystem;
 pub mod error_format;

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use crate::authorization_server::{AnswerError, EndpointError};
 use crate::code::{Code, OAuthError};
 use crate::credentials::{CredentialsError, Scheme};
+use crate::directory::ParticipantError;
 use crate::dpop::DpopError;
 use crate::ecosystem::Ecosystem;
 use crate::error_format::{self, ErrorFormat, Told};
@@ -499,6 +500,10 @@ impl Rejection {
                 | Unavailable::UpstreamOverloaded { .. }
                 | Unavailable::Audit,
             )
+            | Cause::Policy(PolicyError::Participant {
+                error: ParticipantError::NeverRead | ParticipantError::TooOld { .. },
+                ..
+            })
             | Cause::Endpoint(EndpointError::AssertionBeforeLog { .. })
             | Cause::Signature(
                 SignatureError::BeforeLog { .. }

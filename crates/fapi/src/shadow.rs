@@ -238,6 +238,10 @@ pub const fn may_pass(code: Code) -> bool {
         // The scopes, and what stands under `require`.
         Code::ScopeInsufficient
         | Code::ClientRefused
+        | Code::ParticipantUnknown
+        | Code::ParticipantInactive
+        | Code::ParticipantRoleMissing
+        | Code::DirectoryUnavailable
         | Code::SubjectMissing
         | Code::TokenLifetimeExceeded
         | Code::ClaimRefused
@@ -385,6 +389,10 @@ mod tests {
             "certificate_mismatch",
             "scope_insufficient",
             "client_refused",
+            "participant_unknown",
+            "participant_inactive",
+            "participant_role_missing",
+            "directory_unavailable",
             "subject_missing",
             "token_lifetime_exceeded",
             "claim_refused",

@@ -180,6 +180,7 @@ impl Step {
                 IdempotencyError::Missing | IdempotencyError::Malformed | IdempotencyError::ClientUnknown,
             )
             | PolicyError::ClientRefused { .. }
+            | PolicyError::Participant { .. }
             | PolicyError::SubjectMissing { .. }
             | PolicyError::TokenLifetimeExceeded { .. }
             | PolicyError::ClaimRefused { .. }

@@ -140,7 +140,22 @@ fn issuers(generation: &Generation, resources: &[(Id, Report)]) -> Markup {
     html! {
         (table("Keys, reads and settings of each issuer", &["Issuer", "Keys were read", "Reads", "Settings"], &rows))
         p { (generation.gateway.issuers.cache_entries()) " tokens are remembered." }
+        (directories(generation, resources))
     }
+}
+
+/// The directories of participants, if there are any.
+fn directories(generation: &Generation, resources: &[(Id, Report)]) -> Markup {
+    let ages: Vec<_> = generation.directories.ages().collect();
+    if ages.is_empty() {
+        return Markup::default();
+    }
+    let rows = Cut::of(lines(&generation.overview, "directory")).map(|(name, says)| {
+        let age = ages.iter().find(|(known, _)| ***known == *name).and_then(|(_, age)| *age);
+        let age = age.map_or_else(|| html! { "never read" }, ago);
+        vec![html! { (name) }, age, reading(resources, Kind::Directory, name), parts(says)]
+    });
+    table("Directories of participants", &["Directory", "Was read", "Reads", "Settings"], &rows)
 }
 
 fn upstreams(generation: &Generation, resources: &[(Id, Report)]) -> Markup {

@@ -19,12 +19,14 @@ use std::time::Duration;
 
 use fapi::UnixTime;
 use fapi::credentials::Scheme;
+use fapi::directory::ParticipantError;
 use fapi::jose::keys::KeySet;
 use fapi::message::Facts;
 use fapi::metadata::Document;
 use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use fapi::permit::signature::{HeadEvidence, ReadContent};
 use fapi::permit::{AwaitsSignature, Judged, Permit};
+use fapi::policy::PolicyError;
 use fapi::rejection::{Cause, Rejection, Seen, Unavailable};
 use fapi::route::{Origin, Origins};
 use fapi::signature::message::{ExternalUri, RequestView};
@@ -75,7 +77,8 @@ pub struct Arguments {
     /// The keys of the token's issuer, a JWK Set, instead of those that the issuer publishes.
     #[arg(long, value_name = "FILE")]
     jwks: Option<PathBuf>,
-    /// Ask the issuers as a running gateway would: for their metadata and keys, and about introspected tokens.
+    /// Ask the issuers as a running gateway would, for their metadata and keys, and about introspected tokens; and read the
+    /// directories of participants.
     #[arg(long, conflicts_with = "jwks")]
     fetch: bool,
     /// Print the decision as one line of JSON, as the audit and `/decisions` have it. Its IDs are new, and what only a
@@ -88,7 +91,8 @@ pub struct Arguments {
 }
 
 /// Explains the call. The exit code is 0 if it would be forwarded or is for metadata, 1 if it would be refused, 69 if that
-/// cannot be said without asking an issuer or about a consent, or without a body. What keeps it from being explained has another one.
+/// cannot be said without asking an issuer or about a consent, reading a directory, or without a body. What keeps it from being explained
+/// has another one.
 pub fn run(arguments: &Arguments) -> ExitCode {
     match explain(arguments).and_then(|(text, exit)| super::print(&text).map(|()| exit)) {
         Ok(exit) => ExitCode::from(exit),
@@ -138,6 +142,7 @@ fn explain(arguments: &Arguments) -> Result<(String, u8), Failure> {
     let ended = runtime.block_on(async {
         if arguments.fetch {
             issuers.read_once().await;
+            generation.directories.read_once().await;
         }
         take(&call, &generation, listener).await
     });
@@ -241,9 +246,22 @@ fn unsigned(waiting: Box<AwaitsSignature>, call: &Call, request: &Parts) -> Opti
     waiting.head_signed(head).judge(ReadContent::Unread).ok()
 }
 
-/// Whether an issuer, or whoever knows the consent, would have to be asked to go on.
+/// Whether an issuer, a directory, or whoever knows the consent would have to be asked to go on.
 fn needs_answer(cause: &Cause) -> bool {
-    awaited(cause).is_some() || matches!(cause, Cause::Unavailable(Unavailable::Consent { .. }))
+    let of_consent = matches!(cause, Cause::Unavailable(Unavailable::Consent { .. }));
+    awaited(cause).is_some() || awaited_directory(cause).is_some() || of_consent
+}
+
+/// The name of the directory that would have to be read to go on.
+fn awaited_directory(cause: &Cause) -> Option<&str> {
+    let Cause::Policy(PolicyError::Participant {
+        directory,
+        error: ParticipantError::NeverRead | ParticipantError::TooOld { .. },
+    }) = cause
+    else {
+        return None;
+    };
+    Some(directory)
 }
 
 /// The name of the issuer that would have to be asked to go on.
@@ -260,11 +278,15 @@ fn awaited(cause: &Cause) -> Option<&Arc<str>> {
     Some(issuer)
 }
 
-/// Why the issuer's keys, or its introspection endpoint, could not be read, if that is why the call ends so. What
+/// Why the issuer's keys, its introspection endpoint or a directory could not be read, if that is why the call ends so. What
 /// introspection itself fails of is in the cause.
 fn unread(cause: &Cause, resources: &Resources) -> Option<String> {
+    let mut failing = resources.reports().into_iter().filter(|(_, report)| report.succeeded == Some(false));
+    if let Some(directory) = awaited_directory(cause) {
+        let (_, report) = failing.find(|((kind, name), _)| *kind == Kind::Directory && **name == *directory)?;
+        return Some(format!("Reading directory {directory:?} failed: {}.", report.last_error?.why));
+    }
     let issuer = awaited(cause)?;
-    let failing = resources.reports().into_iter().filter(|(_, report)| report.succeeded == Some(false));
     let mut of_issuer = failing.filter(|((_, name), _)| name == issuer);
     of_issuer.find_map(|((kind, _), report)| {
         let what = if kind == Kind::Keys {
@@ -290,7 +312,7 @@ enum Ended {
     NoSignature(Box<Seen>),
     /// There is no call, since the handshake fails; what the audit says of it.
     Handshake(Reason, String),
-    /// Refused, or not decided for lack of an issuer.
+    /// Refused, or not decided for lack of an issuer or a directory.
     Refused(Box<Rejection>),
 }
 

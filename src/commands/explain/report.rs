@@ -10,7 +10,7 @@ use fapi::jose::thumbprint::KeyThumbprint;
 use fapi::metadata::Document;
 use fapi::peer::ClientCertificate;
 use fapi::policy::{NonceMode, Policy};
-use fapi::rejection::{Rejection, Seen};
+use fapi::rejection::{Cause, Rejection, Seen};
 use fapi::route::Route;
 use fapi::signature::rules::Presence;
 use fapi::step::Step;
@@ -201,7 +201,7 @@ impl<'a> Report<'a> {
         writeln!(text, "{}\nThe client sees {}{error}.", code.meaning(), rejection.status().as_u16())
     }
 
-    /// Whether the call cannot be judged because issuers were not asked.
+    /// Whether the call cannot be judged because issuers and directories were not asked.
     fn undecided(&self, rejection: &Rejection) -> bool {
         !self.fetch && needs_answer(rejection.cause())
     }
@@ -223,6 +223,9 @@ impl<'a> Report<'a> {
     fn way_out(&self, rejection: &Rejection) -> &'static str {
         if rejection.code() == Code::ConsentUnavailable {
             return "The service in `consents` would have to be asked about the consent: --fetch does it.";
+        }
+        if matches!(rejection.cause(), Cause::Policy(_)) {
+            return "The directory would have to be read: --fetch does it.";
         }
         let policy = rejection.seen().route.as_deref().and_then(Route::policy);
         match self.claimed_issuer(policy).filter(|issuer| !issuer.introspected) {

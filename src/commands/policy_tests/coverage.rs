@@ -17,6 +17,7 @@ enum Required {
     Scopes,
     SenderConstraint,
     Clients,
+    Participant,
     Subject,
     TokenLifetime,
     Claims,
@@ -26,10 +27,11 @@ enum Required {
 }
 
 impl Required {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Scopes,
         Self::SenderConstraint,
         Self::Clients,
+        Self::Participant,
         Self::Subject,
         Self::TokenLifetime,
         Self::Claims,
@@ -43,6 +45,7 @@ impl Required {
             Self::Scopes => "scopes",
             Self::SenderConstraint => "sender_constraint",
             Self::Clients => "require.clients",
+            Self::Participant => "require.participant",
             Self::Subject => "require.subject",
             Self::TokenLifetime => "require.token_lifetime",
             Self::Claims => "require.claims",
@@ -57,6 +60,7 @@ impl Required {
         match self {
             Self::Scopes | Self::SenderConstraint => true,
             Self::Clients => requirements.clients.is_some(),
+            Self::Participant => requirements.participant.is_some(),
             Self::Subject => requirements.subject,
             Self::TokenLifetime => requirements.token_lifetime.is_some(),
             Self::Claims => !requirements.claims.is_empty(),
@@ -75,9 +79,13 @@ impl Required {
 
 /// The codes of scopes and requirements. All others that a shadow may let pass, but for those of header fields, are those of the sender
 /// constraint.
-const OF_POLICY: [(Code, Required); 16] = [
+const OF_POLICY: [(Code, Required); 20] = [
     (Code::ScopeInsufficient, Required::Scopes),
     (Code::ClientRefused, Required::Clients),
+    (Code::ParticipantUnknown, Required::Participant),
+    (Code::ParticipantInactive, Required::Participant),
+    (Code::ParticipantRoleMissing, Required::Participant),
+    (Code::DirectoryUnavailable, Required::Participant),
     (Code::SubjectMissing, Required::Subject),
     (Code::TokenLifetimeExceeded, Required::TokenLifetime),
     (Code::ClaimRefused, Required::Claims),

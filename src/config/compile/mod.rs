@@ -9,6 +9,7 @@ mod audit;
 mod authorization_servers;
 mod consents;
 mod cors;
+mod directories;
 mod dpop;
 mod encryption;
 mod enforce;
@@ -139,6 +140,7 @@ pub(super) fn compile(
     let (servers, endpoints) = servers.map_or((None, Vec::new()), |(servers, routes)| (Some(servers), routes));
     let client_keys = build.client_keys(&file, servers.as_deref());
     let consents = build.consents(&mut file);
+    let directories = build.directories(&mut file);
     let routes = build.routes(&mut file, &names, profile, &formats, endpoints);
     let metadata =
         build.metadata(&mut file, listeners.as_deref(), issuers.as_deref(), routes.as_ref().map(|(routes, _)| routes));
@@ -156,7 +158,7 @@ pub(super) fn compile(
             (freshness, replay, stores, watch, log, errors)
         && let (Some((rate_limits, rate_limits_store)), Some(shared_revocations), Some(tracing), Some(servers)) =
             (rate_limits, shared_revocations, tracing, servers)
-        && let (Some(client_keys), Some(consents)) = (client_keys, consents)
+        && let (Some(client_keys), Some(consents), Some(directories)) = (client_keys, consents, directories)
     {
         build.warn_of_senders(&file, &listeners, &routes);
         build.warn_of_unused_issuers(&mut issuers, &routes, &servers);
@@ -188,6 +190,7 @@ pub(super) fn compile(
             authorization_servers: servers,
             client_keys,
             consents,
+            directories,
             metadata,
             signing: build.signing.keys(),
             errors,

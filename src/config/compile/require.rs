@@ -1,5 +1,6 @@
 //! `routes[].require`: what a route requires of a token beside its scopes; each part is a rule of its own.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use fapi::ecosystem::Ecosystem;
@@ -22,11 +23,12 @@ impl Build<'_> {
         entry: Option<&mut file::Require>,
         pattern: Option<&Pattern>,
         ecosystem: Option<Ecosystem>,
-        services: &ConsentServices,
+        (services, directories): (&ConsentServices, &BTreeMap<String, file::Directory>),
     ) -> Option<Requirements> {
         let Some(entry) = entry else { return Some(Requirements::default()) };
         let parts = [
             entry.clients.is_some(),
+            entry.participant.is_some(),
             entry.subject.is_some(),
             entry.token_lifetime.is_some(),
             entry.claims.is_some(),
@@ -40,6 +42,9 @@ impl Build<'_> {
             return None;
         }
         let clients = entry.clients.as_ref().map(|clients| self.required_clients(&at.key("clients"), clients));
+        let participant = entry.participant.as_ref();
+        let participant =
+            participant.map(|entry| self.required_participant(&at.key("participant"), entry, directories));
         let lifetime = entry.token_lifetime.map(|longest| {
             let at = at.key("token_lifetime");
             if longest.0.subsec_nanos() != 0 {
@@ -57,9 +62,11 @@ impl Build<'_> {
         let authentication = entry.authentication.as_ref();
         let authentication = authentication.map(|entry| self.authentication_of_user(&at.key("authentication"), entry));
         let all = |good: bool| if good { Some(()) } else { None };
-        all(clients != Some(None) && lifetime != Some(None) && consent != Some(None) && authentication != Some(None))?;
+        all(clients != Some(None) && participant != Some(None) && consent != Some(None))?;
+        all(lifetime != Some(None) && authentication != Some(None))?;
         Some(Requirements {
             clients: clients.flatten(),
+            participant: participant.flatten(),
             subject: entry.subject == Some(file::RequiredSubject::Required),
             token_lifetime: lifetime.flatten(),
             claims: claims?,

@@ -99,6 +99,7 @@ struct Unsaid<'u> {
     formats: &'u ErrorFormats,
     client_keys: &'u BTreeMap<String, file::ClientKeys>,
     consents: &'u ConsentServices,
+    directories: &'u BTreeMap<String, file::Directory>,
 }
 
 impl Build<'_> {
@@ -116,7 +117,9 @@ impl Build<'_> {
         let none = BTreeMap::new();
         let client_keys = file.client_keys.as_ref().unwrap_or(&none);
         let consents = &ConsentServices::of(file);
-        let unsaid = Unsaid { profile, ecosystem, nonce, formats, client_keys, consents };
+        let no_directories = BTreeMap::new();
+        let directories = file.directories.as_ref().unwrap_or(&no_directories);
+        let unsaid = Unsaid { profile, ecosystem, nonce, formats, client_keys, consents, directories };
         // In front of an authorization server alone, there is none.
         let entries = match file.routes.as_deref_mut() {
             None if file.authorization_servers.is_some() => &mut [],
@@ -314,8 +317,8 @@ impl Build<'_> {
                 })
             }
         };
-        let (ecosystem, services) = (unsaid.ecosystem, unsaid.consents);
-        let requirements = self.require(&at.key("require"), entry.require.as_mut(), pattern, ecosystem, services);
+        let named = (unsaid.consents, unsaid.directories);
+        let requirements = self.require(&at.key("require"), entry.require.as_mut(), pattern, unsaid.ecosystem, named);
         let shadow = self.enforce(&at.key("enforce"), entry.enforce.as_ref());
         let signature = self.signature(&at.key("signature"), entry.signature.as_mut(), unsaid.client_keys);
         let fields = self.field_rules(at, entry, unsaid.ecosystem);

@@ -8,6 +8,7 @@ mod audit;
 mod authorization_servers;
 mod consents;
 mod cors;
+mod directories;
 mod enforce;
 mod errors;
 mod fields;
@@ -44,6 +45,7 @@ pub(super) use self::consents::{
     ConsentCache, ConsentPlace, ConsentService, ConsentStatus, ConsentUse, RequiredConsent,
 };
 pub(super) use self::cors::Cors;
+pub(super) use self::directories::{Directory, DirectoryKind};
 pub(super) use self::enforce::Enforce;
 pub(super) use self::errors::ErrorTemplate;
 pub(super) use self::fields::{IdempotencyKey, IdempotencyKeys, KeyPresence, MediaTypes};
@@ -60,8 +62,8 @@ pub(super) use self::private_key::{InToken, PrivateKey};
 pub(super) use self::profile::{InEcosystem, Profiles};
 pub(super) use self::rate_limits::{CountedBy, Rate, RateLimit, RateLimits};
 pub(super) use self::require::{
-    Operand, Require, RequiredAuthentication, RequiredClaim, RequiredClients, RequiredDetail, RequiredMember,
-    RequiredSubject, Scalar,
+    NamedBy, Operand, Require, RequiredAuthentication, RequiredClaim, RequiredClients, RequiredDetail, RequiredMember,
+    RequiredParticipant, RequiredSubject, Scalar,
 };
 pub(super) use self::routes::{
     ForwardedProof, HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint,
@@ -130,6 +132,8 @@ pub(in crate::config) struct File {
     pub(in crate::config) client_keys: Option<BTreeMap<String, ClientKeys>>,
     /// Services that say in which state consents are, by name, for `require.consent` of routes. Default: none.
     pub(in crate::config) consents: Option<BTreeMap<String, ConsentService>>,
+    /// Directories of the participants of an ecosystem, by names that `require.participant` of routes has. Default: none.
+    pub(in crate::config) directories: Option<BTreeMap<String, Directory>>,
     /// The gateway's own keys, for `forward.identity_jwt`, `metadata.signed` and `signature.response`. Default: none.
     pub(in crate::config) signing: Option<Signing>,
     /// One JSON line for each exchange.

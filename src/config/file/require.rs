@@ -17,6 +17,8 @@ use super::consents::RequiredConsent;
 pub(in crate::config) struct Require {
     /// The clients that the route is for, by `client_id`. Default: all.
     pub(in crate::config) clients: Option<RequiredClients>,
+    /// The directory in which the client has to be an active participant. Default: it need not be in any.
+    pub(in crate::config) participant: Option<RequiredParticipant>,
     /// With `required`, the token has to stand for somebody: it has a `sub` that is not its client's. Default: it need not.
     pub(in crate::config) subject: Option<RequiredSubject>,
     /// The longest time from `iat` to `exp`; whole seconds. Default: any.
@@ -43,6 +45,34 @@ pub(in crate::config) struct RequiredClients {
     /// All but these.
     #[schemars(length(min = 1))]
     pub(in crate::config) deny: Option<Vec<String>>,
+}
+
+/// The participant that a token names, which has to be active in a directory: its `organisation`, its `software`, or both, of which the
+/// software has to be the organisation's.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [{ "required": ["organisation"] }, { "required": ["software"] }]))]
+pub(in crate::config) struct RequiredParticipant {
+    /// One of `directories`, by its name.
+    #[schemars(required)]
+    pub(in crate::config) directory: Option<String>,
+    /// What names the organisation.
+    pub(in crate::config) organisation: Option<NamedBy>,
+    /// What names the software. Software is active only if its organisation is.
+    pub(in crate::config) software: Option<NamedBy>,
+    /// The roles, one of which the participant has to have; as the directory writes them, such as `DADOS` or `AISP`. Default: any, or
+    /// none.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) roles: Option<Vec<String>>,
+}
+
+/// What names an organisation or software.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct NamedBy {
+    /// The JSON pointer to the claim that has its id, such as `/org_id` (RFC 6901).
+    #[schemars(required)]
+    pub(in crate::config) claim: Option<String>,
 }
 
 /// Whether a token has to stand for somebody other than its client.

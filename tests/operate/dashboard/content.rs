@@ -349,6 +349,22 @@ pub const ROWS: &[Row] = &[
                 )],
             ),
             lines(
+                "Age of directories of participants",
+                "s",
+                &[("max by (directory) (fapi_gateway_directory_age_seconds{$of})", "{{directory}}")],
+            )
+            .unusual(),
+            lines(
+                "Reads of directories",
+                "reqps",
+                &[(
+                    "sum by (directory, outcome) \
+                        (rate(fapi_gateway_directory_refreshes_total{$of}[$__rate_interval]))",
+                    "{{directory}} {{outcome}}",
+                )],
+            )
+            .unusual(),
+            lines(
                 "Introspection by outcome",
                 "reqps",
                 &[(
@@ -549,7 +565,8 @@ pub const ROWS: &[Row] = &[
                 "short",
                 &[(
                     "sum by (route, code) (increase(fapi_gateway_requests_total{$of,route=~\"$route\",\
-                        code=~\"scope_insufficient|client_refused|subject_missing|claim_refused|acr_insufficient|\
+                        code=~\"scope_insufficient|client_refused|participant_unknown|participant_inactive|\
+                        participant_role_missing|subject_missing|claim_refused|acr_insufficient|\
                         authentication_too_old|authorization_details_insufficient|rate_limited|\
                         share_exceeded\"}[$__range])) > 0",
                     "",

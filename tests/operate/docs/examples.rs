@@ -13,7 +13,8 @@ use serde_yaml::{Mapping, Value as Yaml};
 use super::{code, configuration, page, program, rows, scene, text};
 
 /// The pages whose blocks with keys of gateway.yaml are whole, and how many each has.
-const PAGES: [(&str, usize); 4] = [
+const PAGES: [(&str, usize); 5] = [
+    ("docs/concepts/directories.md", 2),
     ("docs/operate/mesh.md", 1),
     ("docs/operate/proxies.md", 7),
     ("docs/operate/secrets.md", 2),
@@ -32,6 +33,7 @@ fn configurations_on_pages_are_accepted() {
         ("client-ca/ca.crt", &clients),
         ("tls/tls.crt", &server.certificate_pem()),
         ("tls/tls.key", &server.key_pem()),
+        ("secrets/directory", &"Bearer token\n".to_owned()),
         ("secrets/server.pem", &server.certificate_pem()),
         ("secrets/server-key.pem", &server.key_pem()),
         ("vault/server.pem", &both),

@@ -25,6 +25,7 @@ use fapi_gateway::resource::Resources;
 use fapi_gateway::store::guarantee::{Guarantee, Level};
 use fapi_gateway::telemetry::arrivals::Handshake;
 use fapi_gateway::telemetry::arrivals::ProxyHeader;
+use fapi_gateway::telemetry::directories::DirectoryMetrics;
 use fapi_gateway::telemetry::issuers::IssuerMetrics;
 use fapi_gateway::telemetry::metrics::{Current, Format, Lost, Metrics, RevocationOutcome};
 use serde_json::Value;
@@ -417,12 +418,14 @@ pub fn every_metric(format: Format) -> String {
     observer.introspection("i", IntrospectionOutcome::Active, Duration::ZERO);
     observer.shared_answer("i", SharedOutcome::Hit);
     observer.shared_write("i", SharedWrite::Stored);
+    let _ = DirectoryMetrics::new(&metrics, &resources, [Arc::from("d")].iter());
     let _ = metrics.replay("memory");
     let _ = metrics.store("s");
     let cache = CacheSettings { max_entries: 1, max_bytes: 1024, max_age: Duration::from_secs(1) };
     let issuers = Issuers::new(Vec::new(), cache, Arc::new(observer)).expect("there is no issuer to reject");
     let current = Current {
         issuers: &issuers,
+        directories: vec![("d", Duration::from_secs(1))],
         servers: vec![("u", "healthy", 1)],
         stores: vec![("shared", true)],
         guarantees: vec![Guarantee { name: "replay", level: Level::Local }],

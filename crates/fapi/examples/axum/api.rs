@@ -57,7 +57,7 @@ impl Api {
         let jws = UnverifiedJws::parse(token)?;
         let active = ActiveToken::from_jws(jws, &TokenHash::of(token), &self.issuer, &self.keys, now)?;
         let bound = BoundToken::prove(Arc::new(active), evidence)?;
-        Ok(guard.authorize(bound, &target, &request.headers, now)?)
+        Ok(guard.authorize(bound, &target, &request.headers, &(), now)?)
     }
 
     /// Uses up the DPoP proof, if there is one: it is remembered for as long as it could pass again (RFC 9449 §11.1).

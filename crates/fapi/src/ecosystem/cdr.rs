@@ -44,6 +44,9 @@ pub(super) fn error(told: &Told<'_>) -> ErrorBody {
         (Code::ConsentMissing | Code::ConsentMismatch | Code::ConsentUnknown | Code::ConsentRefused, _) => {
             ("Authorisation/InvalidConsent", "Consent Is Invalid")
         }
+        (Code::ParticipantUnknown | Code::ParticipantInactive, _) => {
+            ("Authorisation/AdrStatusNotActive", "ADR Status Is Not Active")
+        }
         (_, 404) => ("Resource/NotFound", "Resource Not Found"),
         (_, 503) => ("Service/Unavailable", "Service Unavailable"),
         (_, 500..=599) => ("GeneralError/Unexpected", "Unexpected Error Encountered"),

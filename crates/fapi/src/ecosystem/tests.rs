@@ -216,6 +216,16 @@ fn what_ecosystems_prescribe_is_said() {
         "urn:au-cds:error:cds-all:Header/UnsupportedVersion"
     );
     assert_eq!(of(Ecosystem::Brazil, Code::IdempotencyKeyReused)["errors"][0]["code"], "ERRO_IDEMPOTENCIA");
+    // AU-12: whoever the register does not call active.
+    for (code, urn) in [
+        (Code::ParticipantInactive, "Authorisation/AdrStatusNotActive"),
+        (Code::ParticipantUnknown, "Authorisation/AdrStatusNotActive"),
+        (Code::ClientRefused, "GeneralError/Expected"), // control
+        (Code::DirectoryUnavailable, "Service/Unavailable"),
+    ] {
+        let told = of(Ecosystem::Cdr, code)["errors"][0]["code"].clone();
+        assert_eq!(told, format!("urn:au-cds:error:cds-all:{urn}"), "{code:?}");
+    }
     let group = |code| of(Ecosystem::BerlinGroup, code)["tppMessages"][0]["code"].clone();
     assert_eq!(
         (group(Code::TokenExpired), group(Code::HeaderMissing)),

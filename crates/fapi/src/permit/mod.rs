@@ -33,6 +33,7 @@ use crate::UnixTime;
 use crate::authorization_server::{Endpoint, EndpointError, JudgedRequest, Rules};
 use crate::code::Code;
 use crate::credentials::{CredentialsError, Scheme, form_has_token, is_form};
+use crate::directory::Participants;
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
 use crate::idempotency::{AcceptedUse, IdempotencyError, IdempotencyKey};
 use crate::policy::{ConsentQuestion, Passed, Policy, PolicyError, Remaining};
@@ -92,7 +93,7 @@ impl Guard {
     }
 
     /// Checks whether the token satisfies the policy at `now`, for a request with this target. `headers` say whether the
-    /// body has to be judged as well.
+    /// body has to be judged as well, and `participants` which clients are active in their ecosystem.
     ///
     /// # Errors
     /// [`PolicyError`].
@@ -101,9 +102,10 @@ impl Guard {
         token: BoundToken,
         target: &Target<'_>,
         headers: &HeaderMap,
+        participants: &dyn Participants,
         now: UnixTime,
     ) -> Result<Judged, PolicyError> {
-        let Passed { remaining, consent } = self.policy.check(token.claims(), target, headers, now)?;
+        let Passed { remaining, consent } = self.policy.check(token.claims(), target, headers, participants, now)?;
         let token = AcceptedToken::Bound(token);
         let key = self.idempotency_key(&token, target, headers)?;
         let policy = self.policy.clone();
@@ -148,6 +150,7 @@ impl Guard {
         evidence: SenderEvidence<'_>,
         (target, headers): (&Target<'_>, &HeaderMap),
         shadow: InShadow,
+        participants: &dyn Participants,
         now: UnixTime,
     ) -> Result<Judged, Refused> {
         let is_for = match (self.policy.shadow(), token.claims_at(now)) {
@@ -155,7 +158,7 @@ impl Guard {
             (None, _) | (_, Err(_)) => false,
         };
         if !is_for {
-            return Ok(self.authorize(BoundToken::prove(token, evidence)?, target, headers, now)?);
+            return Ok(self.authorize(BoundToken::prove(token, evidence)?, target, headers, participants, now)?);
         }
         let (token, noted) = AcceptedToken::in_shadow(token, evidence, shadow)?;
         let policy = self.policy.clone();
@@ -167,7 +170,8 @@ impl Guard {
                 (None, Some(WouldDeny::by_policy(error.code(), &error, shadow)))
             }
         };
-        let (would_deny, consent) = match (self.policy.check(token.claims(), target, headers, now), noted) {
+        let checked = self.policy.check(token.claims(), target, headers, participants, now);
+        let (would_deny, consent) = match (checked, noted) {
             (Ok(Passed { remaining, consent }), None) if !remaining.is_empty() => {
                 let would_deny = no_key.map(Box::new);
                 let waiting = AwaitsBody { key, would_deny, ..AwaitsBody::of(self, token, remaining, Some(shadow)) };
@@ -778,7 +782,7 @@ mod tests {
             let details = json!([{ "type": "payment", "to": to }]);
             let token = bound_to(&json!({ "active": true, "scope": "accounts", "authorization_details": details }));
             let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-            guard.authorize(token, &target, &headers, NOW)
+            guard.authorize(token, &target, &headers, &(), NOW)
         };
         let waiting = |to| match judged(to, "application/json") {
             Ok(Judged::AwaitsBody(waiting)) => waiting,
@@ -859,7 +863,7 @@ mod tests {
         };
         let peer = Peer::Certificate(Arc::new(own));
         let evidence = SenderEvidence::collect_in_shadow(credentials, &peer, context, &[Scheme::Bearer], shadow);
-        guard.authorize_in_shadow(Arc::new(token), evidence, (&target, &request.headers), shadow, NOW)
+        guard.authorize_in_shadow(Arc::new(token), evidence, (&target, &request.headers), shadow, &(), NOW)
     }
 
     /// What the route of this path requires: a token with scope `accounts` for `/p`, nothing for `/o`.
@@ -873,7 +877,7 @@ mod tests {
     fn authorize(guard: Guard, scope: &str, headers: &HeaderMap) -> Result<Judged, PolicyError> {
         let (request, ()) = Request::get("/p").body(()).unwrap().into_parts();
         let origin = Arc::new(Origin::parse("https://api.example").unwrap());
-        guard.authorize(bound(scope), &Target::parse(&request, &origin).unwrap(), headers, NOW)
+        guard.authorize(bound(scope), &Target::parse(&request, &origin).unwrap(), headers, &(), NOW)
     }
 
     /// A token with this scope that is bound to the client's certificate.

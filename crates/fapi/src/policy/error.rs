@@ -2,6 +2,7 @@
 
 use crate::UnixTime;
 use crate::code::Code;
+use crate::directory::ParticipantError;
 use crate::ecosystem::{HeaderError, MediaTypeError};
 use crate::idempotency::IdempotencyError;
 use crate::text::Names;
@@ -33,6 +34,9 @@ pub enum InvalidPolicy {
         /// Its `client_id`.
         client: Box<str>,
     },
+    /// Neither an organisation nor software.
+    #[error("nobody is named; write `organisation`, `software` or both")]
+    Participant,
     /// A lifetime of less than a second.
     #[error("no token lives for less than a second; write a longer time")]
     TokenLifetime,
@@ -89,6 +93,14 @@ pub enum PolicyError {
     ClientRefused {
         /// Its client.
         found: Box<str>,
+    },
+    /// A directory does not have its client as an active participant, or nobody can say whether it has.
+    #[error("directory {directory:?}: {error}")]
+    Participant {
+        /// The directory's configured name.
+        directory: Box<str>,
+        /// Why.
+        error: ParticipantError,
     },
     /// It stands for nobody but the client itself.
     #[error("sub is {found}, the route needs a subject other than the client")]
@@ -224,6 +236,14 @@ impl PolicyError {
         match self {
             Self::ScopeInsufficient { .. } => Code::ScopeInsufficient,
             Self::ClientRefused { .. } => Code::ClientRefused,
+            Self::Participant { error, .. } => match error {
+                ParticipantError::Unnamed(_)
+                | ParticipantError::Unknown { .. }
+                | ParticipantError::Unrelated { .. } => Code::ParticipantUnknown,
+                ParticipantError::Inactive { .. } => Code::ParticipantInactive,
+                ParticipantError::RoleMissing { .. } => Code::ParticipantRoleMissing,
+                ParticipantError::NeverRead | ParticipantError::TooOld { .. } => Code::DirectoryUnavailable,
+            },
             Self::SubjectMissing { .. } => Code::SubjectMissing,
             Self::TokenLifetimeExceeded { .. } => Code::TokenLifetimeExceeded,
             Self::ClaimRefused { .. } | Self::ClaimIncomparable { .. } => Code::ClaimRefused,

@@ -11,6 +11,7 @@ mod consent;
 mod error;
 mod fapi1;
 mod fields;
+mod participant;
 mod request;
 mod scopes;
 mod subject;
@@ -37,6 +38,7 @@ pub use consent::{
 pub use error::{InvalidPolicy, PolicyError};
 pub use fapi1::Fapi1;
 pub use fields::FieldRules;
+pub use participant::{NamedBy, ParticipantRule};
 pub use request::{BodyMember, Operand, RequestValues};
 pub use scopes::ScopeRule;
 use scopes::Scopes;
@@ -45,6 +47,7 @@ pub use value::Scalar;
 
 use crate::UnixTime;
 use crate::credentials::Scheme;
+use crate::directory::Participants;
 use crate::ecosystem::Ecosystem;
 use crate::idempotency::{IdempotencyError, IdempotencyKey};
 use crate::shadow::Shadow;
@@ -89,6 +92,8 @@ pub struct Policy {
 pub struct Requirements {
     /// The clients that it is for.
     pub clients: Option<Clients>,
+    /// The directory that has to have its client as an active participant.
+    pub participant: Option<ParticipantRule>,
     /// Whether the token has to stand for somebody other than the client.
     pub subject: bool,
     /// How long the token may live.
@@ -122,6 +127,7 @@ impl Requirements {
     pub fn found(&self, claims: &Claims) -> String {
         let parts = [
             self.clients.as_ref().map(|_| Clients::found(claims)),
+            self.participant.as_ref().map(|rule| rule.found(claims)),
             self.subject.then(|| subject::found(claims)),
             self.token_lifetime.map(|_| TokenLifetime::found(claims)),
         ];
@@ -151,10 +157,14 @@ impl Requirements {
         claims: &Claims,
         request: &dyn RequestValues,
         headers: &HeaderMap,
+        participants: &dyn Participants,
         now: UnixTime,
     ) -> Result<Passed, PolicyError> {
         if let Some(clients) = &self.clients {
             clients.check(claims)?;
+        }
+        if let Some(participant) = &self.participant {
+            participant.check(claims, participants)?;
         }
         if self.subject {
             subject::check(claims)?;
@@ -175,6 +185,7 @@ impl fmt::Display for Requirements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             self.clients.as_ref().map(Clients::shown),
+            self.participant.as_ref().map(ParticipantRule::shown),
             self.subject.then(|| subject::SHOWN.to_owned()),
             self.token_lifetime.map(TokenLifetime::shown),
         ];
@@ -341,7 +352,7 @@ impl Policy {
 
     /// Checks whether a token with these claims satisfies the policy for this request at `now`: what FAPI 1.0 says of
     /// `headers`, the token's scopes, and then everything else, but for what is compared with the body, which `headers` have
-    /// to declare as JSON, and what has to be known of a consent.
+    /// to declare as JSON, and what has to be known of a consent. `participants` are those of the directories that are in force.
     ///
     /// # Errors
     /// [`PolicyError`].
@@ -350,6 +361,7 @@ impl Policy {
         claims: &Claims,
         request: &dyn RequestValues,
         headers: &HeaderMap,
+        participants: &dyn Participants,
         now: UnixTime,
     ) -> Result<Passed, PolicyError> {
         if let Some(fapi1) = &self.fapi1 {
@@ -362,7 +374,7 @@ impl Policy {
             }
         }
         self.scopes.check(claims)?;
-        let passed = self.requirements.check(claims, request, headers, now)?;
+        let passed = self.requirements.check(claims, request, headers, participants, now)?;
         if let Some(media_types) = &self.fields.media_types {
             media_types.check(request.method(), headers)?;
         }
