@@ -4,22 +4,32 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use fapi::code::Code;
+use fapi::participant::Role;
 use http::{Request, Response, header};
 use serde_json::{Value, json};
 
+use crate::support::participant::{brazilian, provider};
 use crate::support::{ORIGIN, World};
 
 /// The codes whose cases are here.
 pub(super) fn codes() -> BTreeSet<Code> {
-    [Code::HeaderMissing, Code::HeaderInvalid, Code::VersionInvalid].into()
+    let of_certificates =
+        [Code::CertificateKindRefused, Code::CertificateRoleRefused, Code::CertificateOrganizationRefused];
+    [Code::HeaderMissing, Code::HeaderInvalid, Code::VersionInvalid].into_iter().chain(of_certificates).collect()
 }
 
 const UUID: &str = "c770aef3-6784-41f7-8e0e-ff5f97bddb3a";
 const DATE: &str = "Tue, 11 Sep 2012 19:43:31 GMT";
 
+/// A world in an ecosystem, with a client whose certificate is of the kind that the ecosystem asks for.
 async fn world(ecosystem: &str) -> World {
     let profile = format!("profile: {{ base: fapi2-security, ecosystem: {ecosystem} }}\n");
-    World::with(|scene| scene.replace("profile: fapi2-security\n", &profile)).await
+    let mut world = World::with(|scene| scene.replace("profile: fapi2-security\n", &profile)).await;
+    world.c1 = match ecosystem {
+        "brazil" => world.authority.client_with("client-1", brazilian(UUID, UUID)),
+        _ => world.authority.client_with("client-1", provider("PSDDE-BAFIN-123456", &[Role::AccountInformation])),
+    };
+    world
 }
 
 fn call(token: Option<&str>, path: &str, fields: &[(&str, &str)]) -> Request<Bytes> {

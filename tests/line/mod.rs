@@ -8,6 +8,7 @@ mod authorization_server;
 mod compared_bodies;
 mod cors;
 mod dpop;
+mod ecosystem_certificates;
 mod ecosystems;
 mod errors;
 mod forwarding;

@@ -228,8 +228,11 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::RevocationStatusUnknown
         | Code::DigestMissing
         | Code::DigestMismatch => true,
-        // The scopes, and what stands under `require`.
-        Code::ScopeInsufficient
+        // What is required of certificates, the scopes, and what stands under `require`.
+        Code::CertificateKindRefused
+        | Code::CertificateRoleRefused
+        | Code::CertificateOrganizationRefused
+        | Code::ScopeInsufficient
         | Code::ClientRefused
         | Code::SubjectMissing
         | Code::TokenLifetimeExceeded
@@ -367,6 +370,9 @@ mod tests {
             "certificate_missing",
             "certificate_expired",
             "certificate_mismatch",
+            "certificate_kind_refused",
+            "certificate_role_refused",
+            "certificate_organization_refused",
             "scope_insufficient",
             "client_refused",
             "subject_missing",

@@ -22,10 +22,11 @@ enum Required {
     Claims,
     AuthorizationDetails,
     Authentication,
+    Certificate,
 }
 
 impl Required {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Scopes,
         Self::SenderConstraint,
         Self::Clients,
@@ -34,6 +35,7 @@ impl Required {
         Self::Claims,
         Self::AuthorizationDetails,
         Self::Authentication,
+        Self::Certificate,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Required {
             Self::Claims => "require.claims",
             Self::AuthorizationDetails => "require.authorization_details",
             Self::Authentication => "require.authentication",
+            Self::Certificate => "require.certificate",
         }
     }
 
@@ -59,6 +62,7 @@ impl Required {
             Self::Claims => !requirements.claims.is_empty(),
             Self::AuthorizationDetails => !requirements.authorization_details.is_empty(),
             Self::Authentication => requirements.authentication.is_some(),
+            Self::Certificate => requirements.certificate.is_some(),
         }
     }
 
@@ -70,7 +74,7 @@ impl Required {
 }
 
 /// The codes of scopes and requirements. All others that a shadow may let pass are those of the sender constraint.
-const OF_POLICY: [(Code, Required); 10] = [
+const OF_POLICY: [(Code, Required); 13] = [
     (Code::ScopeInsufficient, Required::Scopes),
     (Code::ClientRefused, Required::Clients),
     (Code::SubjectMissing, Required::Subject),
@@ -81,6 +85,9 @@ const OF_POLICY: [(Code, Required); 10] = [
     (Code::BodyUnreadable, Required::AuthorizationDetails),
     (Code::AcrInsufficient, Required::Authentication),
     (Code::AuthenticationTooOld, Required::Authentication),
+    (Code::CertificateKindRefused, Required::Certificate),
+    (Code::CertificateRoleRefused, Required::Certificate),
+    (Code::CertificateOrganizationRefused, Required::Certificate),
 ];
 
 /// The routes on which a call was permitted, and the requirements that refused one.

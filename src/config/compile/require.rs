@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fapi::ecosystem::Ecosystem;
 use fapi::policy::{
     Authentication, BodyMember, ClaimRule, Clients, Comparison, DetailNeeds, DetailRule, InvalidPolicy, MemberRule,
     Operand, Requirements, Scalar, TokenLifetime,
@@ -19,6 +20,7 @@ impl Build<'_> {
         at: &KeyPath,
         entry: Option<&file::Require>,
         pattern: Option<&Pattern>,
+        ecosystem: Option<Ecosystem>,
     ) -> Option<Requirements> {
         let Some(entry) = entry else { return Some(Requirements::default()) };
         let parts = [
@@ -28,6 +30,7 @@ impl Build<'_> {
             entry.claims.is_some(),
             entry.authorization_details.is_some(),
             entry.authentication.is_some(),
+            entry.certificate.is_some(),
         ];
         if !parts.contains(&true) {
             self.report
@@ -48,8 +51,11 @@ impl Build<'_> {
         let details = self.required_details(&at.key("authorization_details"), details, pattern);
         let authentication = entry.authentication.as_ref();
         let authentication = authentication.map(|entry| self.authentication_of_user(&at.key("authentication"), entry));
+        let certificate = entry.certificate.as_ref();
+        let certificate = certificate.map(|entry| self.required_certificate(&at.key("certificate"), entry, ecosystem));
         let all = |good: bool| if good { Some(()) } else { None };
         all(clients != Some(None) && lifetime != Some(None) && authentication != Some(None))?;
+        all(certificate != Some(None))?;
         Some(Requirements {
             clients: clients.flatten(),
             subject: entry.subject == Some(file::RequiredSubject::Required),
@@ -57,6 +63,7 @@ impl Build<'_> {
             claims: claims?,
             authorization_details: details?,
             authentication: authentication.flatten(),
+            certificate: certificate.flatten(),
         })
     }
 

@@ -307,7 +307,8 @@ impl Build<'_> {
                 })
             }
         };
-        let requirements = self.require(&at.key("require"), entry.require.as_ref(), pattern);
+        self.roles_of_service(at, entry, unsaid.ecosystem, scopes.as_ref(), pattern);
+        let requirements = self.require(&at.key("require"), entry.require.as_ref(), pattern, unsaid.ecosystem);
         let shadow = self.enforce(&at.key("enforce"), entry.enforce.as_ref());
         let signature = self.signature(&at.key("signature"), entry.signature.as_mut(), unsaid.client_keys);
         let accepted = self.sender_constraint(at, entry, unsaid);
@@ -326,7 +327,7 @@ impl Build<'_> {
                     Some(Profile::Fapi2Security) | None => policy,
                 };
                 let policy = match unsaid.ecosystem {
-                    Some(ecosystem) => policy.with_ecosystem(ecosystem),
+                    Some(ecosystem) => policy.with_ecosystem(self.ecosystem_rules(entry, ecosystem)),
                     None => policy,
                 };
                 let policy = match signature? {

@@ -54,8 +54,8 @@ pub(super) use self::private_key::{InToken, PrivateKey};
 pub(super) use self::profile::{InEcosystem, Profiles};
 pub(super) use self::rate_limits::{CountedBy, Rate, RateLimit, RateLimits};
 pub(super) use self::require::{
-    Operand, Require, RequiredAuthentication, RequiredClaim, RequiredClients, RequiredDetail, RequiredMember,
-    RequiredSubject, Scalar,
+    CertificateClaim, Operand, Require, RequiredAuthentication, RequiredCertificate, RequiredClaim, RequiredClients,
+    RequiredDetail, RequiredMember, RequiredSubject, RoleName, Scalar,
 };
 pub(super) use self::routes::{
     ForwardedProof, HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint,

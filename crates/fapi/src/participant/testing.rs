@@ -95,3 +95,13 @@ pub(crate) fn certificate(subject: &[(&[u64], DnValue)], adjust: impl FnOnce(&mu
 pub(crate) fn utf8(text: &str) -> DnValue {
     DnValue::Utf8String(text.to_owned())
 }
+
+/// A value in PrintableString.
+pub(crate) fn printable(text: &str) -> DnValue {
+    DnValue::PrintableString(text.try_into().unwrap())
+}
+
+/// A value in BMPString.
+pub(crate) fn bmp(text: &str) -> DnValue {
+    DnValue::BmpString(text.try_into().unwrap())
+}

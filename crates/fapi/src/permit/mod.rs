@@ -33,6 +33,7 @@ use crate::authorization_server::{Endpoint, EndpointError, JudgedRequest, Rules}
 use crate::code::Code;
 use crate::credentials::{CredentialsError, Scheme, form_has_token, is_form};
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
+use crate::peer::PeerCertificate;
 use crate::policy::{Policy, PolicyError, Remaining};
 use crate::route::{Matched, Requirement, Route, Target, UpstreamRef};
 use crate::sender::{AcceptedToken, BoundToken, SenderError, SenderEvidence};
@@ -89,8 +90,8 @@ impl Guard {
         &self.policy
     }
 
-    /// Checks whether the token satisfies the policy at `now`, for a request with this target. `headers` say whether the
-    /// body has to be judged as well.
+    /// Checks whether the token satisfies the policy at `now`, for a request of this client with this target. `headers` say
+    /// whether the body has to be judged as well.
     ///
     /// # Errors
     /// [`PolicyError`].
@@ -99,9 +100,10 @@ impl Guard {
         token: BoundToken,
         target: &Target<'_>,
         headers: &HeaderMap,
+        client: PeerCertificate<'_>,
         now: UnixTime,
     ) -> Result<Judged, PolicyError> {
-        let remaining = self.policy.check(token.claims(), target, headers, now)?;
+        let remaining = self.policy.check(token.claims(), target, headers, client, now)?;
         let token = AcceptedToken::Bound(token);
         let rules = self.policy.signature().cloned();
         let judged = if remaining.is_empty() {
@@ -133,6 +135,7 @@ impl Guard {
         token: Arc<ActiveToken>,
         evidence: SenderEvidence<'_>,
         (target, headers): (&Target<'_>, &HeaderMap),
+        client: PeerCertificate<'_>,
         shadow: InShadow,
         now: UnixTime,
     ) -> Result<Judged, Refused> {
@@ -141,11 +144,11 @@ impl Guard {
             (None, _) | (_, Err(_)) => false,
         };
         if !is_for {
-            return Ok(self.authorize(BoundToken::prove(token, evidence)?, target, headers, now)?);
+            return Ok(self.authorize(BoundToken::prove(token, evidence)?, target, headers, client, now)?);
         }
         let (token, noted) = AcceptedToken::in_shadow(token, evidence, shadow)?;
         let rules = self.policy.signature().cloned();
-        let would_deny = match (self.policy.check(token.claims(), target, headers, now), noted) {
+        let would_deny = match (self.policy.check(token.claims(), target, headers, client, now), noted) {
             (Ok(remaining), None) if !remaining.is_empty() => {
                 let waiting = AwaitsBody::of(self, token, remaining, Some(shadow));
                 return Ok(waiting.beside_signature(rules, Some(shadow)));
@@ -596,7 +599,7 @@ mod tests {
     use super::*;
     use crate::credentials::Credentials;
     use crate::dpop::{NoProofKeys, ProofContext};
-    use crate::peer::Peer;
+    use crate::peer::{NoCertificate, Peer};
     use crate::policy::{
         BodyMember, Comparison, DetailNeeds, DetailRule, IssuerIndex, MemberRule, NonceMode, Operand, Requirements,
         ScopeRule,
@@ -606,6 +609,8 @@ mod tests {
     use crate::testing::{certificate, freshness, introspected, route};
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
+    const NOBODY: PeerCertificate<'static> =
+        PeerCertificate { peer: &Peer::Anonymous(NoCertificate::NotPresented), verified_chain: false };
 
     fn routes() -> Routes {
         let scopes = ScopeRule::All(vec!["accounts".into()]);
@@ -684,7 +689,7 @@ mod tests {
             let details = json!([{ "type": "payment", "to": to }]);
             let token = bound_to(&json!({ "active": true, "scope": "accounts", "authorization_details": details }));
             let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-            guard.authorize(token, &target, &headers, NOW)
+            guard.authorize(token, &target, &headers, NOBODY, NOW)
         };
         let waiting = |to| match judged(to, "application/json") {
             Ok(Judged::AwaitsBody(waiting)) => waiting,
@@ -765,7 +770,8 @@ mod tests {
         };
         let peer = Peer::Certificate(Arc::new(own));
         let evidence = SenderEvidence::collect_in_shadow(credentials, &peer, context, &[Scheme::Bearer], shadow);
-        guard.authorize_in_shadow(Arc::new(token), evidence, (&target, &request.headers), shadow, NOW)
+        let client = PeerCertificate { peer: &peer, verified_chain: true };
+        guard.authorize_in_shadow(Arc::new(token), evidence, (&target, &request.headers), client, shadow, NOW)
     }
 
     /// What the route of this path requires: a token with scope `accounts` for `/p`, nothing for `/o`.
@@ -779,7 +785,7 @@ mod tests {
     fn authorize(guard: Guard, scope: &str, headers: &HeaderMap) -> Result<Judged, PolicyError> {
         let (request, ()) = Request::get("/p").body(()).unwrap().into_parts();
         let origin = Arc::new(Origin::parse("https://api.example").unwrap());
-        guard.authorize(bound(scope), &Target::parse(&request, &origin).unwrap(), headers, NOW)
+        guard.authorize(bound(scope), &Target::parse(&request, &origin).unwrap(), headers, NOBODY, NOW)
     }
 
     /// A token with this scope that is bound to the client's certificate.
