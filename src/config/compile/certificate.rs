@@ -39,8 +39,8 @@ impl Build<'_> {
         let of = |names: &[Box<str>]| ecosystem.roles(names.iter().map(|name| &**name), pattern.literals());
         let roles = of(names);
         // The scopes of two services at once need the roles of both, and the certificate has to have one of the list.
-        let of_one = |name: &Box<str>| Some(of(std::slice::from_ref(name))).filter(|roles| !roles.is_empty());
-        let mixes = matches!(scopes, ScopeRule::All(_)) && names.iter().filter_map(of_one).any(|own| own != roles);
+        let mut of_each = names.iter().map(std::slice::from_ref).map(of).filter(|own| !own.is_empty());
+        let mixes = matches!(scopes, ScopeRule::All(_)) && of_each.any(|own| own != roles);
         if roles.is_empty() || mixes {
             if self.waived(rule, Waivable::Route, entry.name.as_deref()).is_none() {
                 let problem = format!(

@@ -24,23 +24,22 @@ pub(super) fn check_certificate(certificate: &ParticipantCertificate) -> Result<
         BusinessCategory, CommonName, Country, JurisdictionCountry, Locality, Organization, OrganizationIdentifier,
         SerialNumber, State, UserId,
     };
-    let subject = &certificate.subject;
-    let values: [(SubjectAttribute, fn(&str) -> bool, &'static str); 6] = [
-        (BusinessCategory, is_business_category, "a category such as Private Organization"),
-        (JurisdictionCountry, is_brazil, "BR"),
-        (SerialNumber, is_cnpj, "a CNPJ of 14 characters"),
-        (Country, is_brazil, "BR"),
-        (UserId, |text| canonical_uuid(text).is_some(), "the UUID of a software statement"),
-        (CommonName, is_domain_name, "the name of a host"),
+    let named = [
+        BusinessCategory,
+        JurisdictionCountry,
+        SerialNumber,
+        Country,
+        Organization,
+        State,
+        Locality,
+        UserId,
+        CommonName,
     ];
-    for (attribute, fits, expected) in values {
-        let text = subject.sole(attribute)?;
-        if !fits(text) {
+    for attribute in named {
+        let text = certificate.subject.sole(attribute)?;
+        if let Some(expected) = unmet(attribute, text) {
             return Err(KindFault::SubjectValue { attribute, found: shown_text(text), expected });
         }
-    }
-    for attribute in [Organization, State, Locality] {
-        subject.sole(attribute)?;
     }
     match organization(certificate)? {
         OrganizationId::Brazil(_) => {}
@@ -72,13 +71,26 @@ pub(super) fn organization(certificate: &ParticipantCertificate) -> Result<Organ
     }
 }
 
+/// What the value of an attribute has to be and is not.
+fn unmet(attribute: SubjectAttribute, text: &str) -> Option<&'static str> {
+    let (is_met, expected) = match attribute {
+        SubjectAttribute::BusinessCategory => (is_business_category(text), "a category such as Private Organization"),
+        SubjectAttribute::JurisdictionCountry | SubjectAttribute::Country => (text == "BR", "BR"),
+        SubjectAttribute::SerialNumber => (is_cnpj(text), "a CNPJ of 14 characters"),
+        SubjectAttribute::UserId => (canonical_uuid(text).is_some(), "the UUID of a software statement"),
+        SubjectAttribute::CommonName => (is_domain_name(text), "the name of a host"),
+        SubjectAttribute::Locality
+        | SubjectAttribute::State
+        | SubjectAttribute::Organization
+        | SubjectAttribute::OrganizationalUnit
+        | SubjectAttribute::OrganizationIdentifier => (true, "a text"),
+    };
+    (!is_met).then_some(expected)
+}
+
 fn is_business_category(text: &str) -> bool {
     let known = ["Private Organization", "Government Entity", "Business Entity", "Non-Commercial Entity"];
     known.iter().any(|known| known.eq_ignore_ascii_case(text))
-}
-
-fn is_brazil(text: &str) -> bool {
-    text == "BR"
 }
 
 /// Twelve digits or, in those that are given since July 2026, letters, and two check digits.
