@@ -54,7 +54,7 @@ impl Role {
         }
     }
 
-    /// The last number of its `roleOfPspOid`, which begins with [`ARC`].
+    /// The last number of its `roleOfPspOid`, which begins with 0.4.0.19495.1.
     pub const fn number(self) -> u8 {
         match self {
             Self::Unspecified => 0,
