@@ -97,6 +97,7 @@ fn main() {
         tls: host.tls.in_force(clock.clone()).unwrap(),
         trusted_proxy: None,
         cors: None,
+        errors: None,
     };
     let hosts = Arc::new(VirtualHosts::new(listener.hosts.into_iter().map(host).collect(), 0));
     let server = SocketAddr::new(server.host.parse().unwrap(), server.port);

@@ -3,5 +3,7 @@
 use fapi::peer::ClientCertificate;
 
 libfuzzer_sys::fuzz_target!(|der: &[u8]| {
-    let _ = ClientCertificate::from_der(der);
+    if let Ok(certificate) = ClientCertificate::from_der(der) {
+        let _ = certificate.participant();
+    }
 });

@@ -2,7 +2,6 @@
 
 use fapi::UnixTime;
 use fapi::authorization_server::authentication::Claim;
-use fapi::authorization_server::certificate::PeerCertificate;
 use fapi::authorization_server::parameters::Parameters;
 use fapi::authorization_server::registration::RegistrationRequest;
 use fapi::authorization_server::{Endpoint, EndpointError, FormRequest, claimed, form, front_channel};
@@ -121,7 +120,7 @@ impl Gateway {
         let target = Target::parse_with(request, &origin, PathCharacters::Uri)?;
         let server = self.authorization_servers.of(guard.rules());
         let server = server.ok_or_else(|| internal("an endpoint has no authorization server"))?;
-        let certificate = PeerCertificate { peer: client.peer, verified_chain: client.verified_chain };
+        let certificate = client.certificate();
         if guard.endpoint() == Endpoint::Registration {
             let form = form::registration(&request.headers, target.query())?;
             let request = RegistrationRequest { form, body, certificate, now };

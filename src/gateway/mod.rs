@@ -22,7 +22,7 @@ use fapi::error_format::ErrorFormat;
 use fapi::headers::{InteractionId, StripList, TraceContext};
 use fapi::message::{self, Facts};
 use fapi::metadata::{Document, Found, Metadata};
-use fapi::peer::{ClientCertificate, Peer};
+use fapi::peer::{ClientCertificate, Peer, PeerCertificate};
 use fapi::permit::{Admission, Authorized, Judged, Permit};
 use fapi::rejection::{Cause, Rejection, Seen};
 use fapi::route::{Origins, PathCharacters, Routes, Target};
@@ -300,11 +300,12 @@ impl Gateway {
                 if let Some(rates) = rates {
                     taken = rates.take_by_token(&bound, &mut seen.rate_limits)?;
                 }
-                guard.authorize(bound, &target, &request.headers, &*self.participants, now)?
+                let participants = &*self.participants;
+                guard.authorize(bound, &target, &request.headers, client.certificate(), participants, now)?
             }
             Some(shadow) => {
-                let head = (&target, &request.headers);
-                let judged = guard.authorize_in_shadow(token, evidence, head, shadow, &*self.participants, now)?;
+                let sent = (&target, &request.headers, client.certificate());
+                let judged = guard.authorize_in_shadow(token, evidence, sent, shadow, &*self.participants, now)?;
                 // Whose token it is counts only if that was proven: nobody uses up what is another's.
                 seen.sender_proven = judged.token().and_then(AcceptedToken::bound).is_some();
                 if let (Some(rates), Some(bound)) = (rates, judged.token().and_then(AcceptedToken::bound)) {
@@ -363,6 +364,11 @@ pub struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
+    /// Its certificate, and whether an authority vouches for what is in it.
+    const fn certificate(&self) -> PeerCertificate<'a> {
+        PeerCertificate { peer: self.peer, verified_chain: self.verified_chain }
+    }
+
     /// Its certificate, if an authority vouches for what is in it.
     fn trusted_certificate(&self) -> Option<&'a ClientCertificate> {
         self.peer.certificate().filter(|_| self.verified_chain)

@@ -4,17 +4,22 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use fapi::code::Code;
+use fapi::participant::Role;
 use http::{Request, Response, header};
 use serde_json::{Value, json};
 
+use crate::support::participant::{brazilian, provider};
 use crate::support::{ORIGIN, World};
 
 /// The codes whose cases are here.
 pub(super) fn codes() -> BTreeSet<Code> {
+    let of_certificates =
+        [Code::CertificateKindRefused, Code::CertificateRoleRefused, Code::CertificateOrganizationRefused];
     let of_types = [Code::MediaTypeUnsupported, Code::NotAcceptable];
     [Code::HeaderMissing, Code::HeaderInvalid, Code::VersionInvalid, Code::VersionUnsupported]
         .into_iter()
         .chain(of_types)
+        .chain(of_certificates)
         .collect()
 }
 
@@ -31,9 +36,15 @@ fn base(id: &str) -> [(&'static str, &str); 4] {
     [("x-request-id", id), ("x-fapi-interaction-id", id), ("x-v", "1"), ("x-fapi-auth-date", DATE)]
 }
 
+/// A world in an ecosystem, with a client whose certificate is of the kind that the ecosystem asks for.
 async fn world(ecosystem: &str) -> World {
     let profile = format!("profile: {{ base: fapi2-security, ecosystem: {ecosystem} }}\n");
-    World::with(|scene| scene.replace("profile: fapi2-security\n", &profile)).await
+    let mut world = World::with(|scene| scene.replace("profile: fapi2-security\n", &profile)).await;
+    world.c1 = match ecosystem {
+        "brazil" => world.authority.client_with("client-1", brazilian(UUID, UUID)),
+        _ => world.authority.client_with("client-1", provider("PSDDE-BAFIN-123456", &[Role::AccountInformation])),
+    };
+    world
 }
 
 fn call(token: Option<&str>, path: &str, fields: &[(&str, &str)]) -> Request<Bytes> {

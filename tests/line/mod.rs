@@ -10,6 +10,7 @@ mod consents;
 mod cors;
 mod directories;
 mod dpop;
+mod ecosystem_certificates;
 mod ecosystems;
 mod errors;
 mod forwarding;

@@ -155,6 +155,93 @@ routes:
 }
 
 #[test]
+fn a_client_has_the_certificate_that_its_route_asks_for_but_for_what_a_test_says() {
+    let route = |ecosystem: &str, path: &str, needs: &str| {
+        format!(
+            "  - {{ name: {ecosystem}, path: /{ecosystem}{path}, methods: [GET], scopes: [accounts], upstream: accounts, profile: {{ ecosystem: {ecosystem} }}, require: {{ certificate: {needs} }} }}\n"
+        )
+    };
+    let needs = "{ organization: { claim: /org_id }, software: { claim: /software_id } }";
+    let config = format!(
+        r#"profile: fapi2-security
+listeners:
+  - address: 127.0.0.1:8443
+    origins: ["https://api.bank.example"]
+    tls: {{ certificate: server.pem, private_key: key.pem, client_certificates: {{ mode: optional, trust_anchors: [ca.pem] }} }}
+issuers:
+  - {{ name: bank, issuer: "https://as.bank.example", audiences: ["https://api.bank.example"] }}
+upstreams:
+  accounts: {{ servers: ["http://127.0.0.1:8080"] }}
+routes:
+{}{}{}{}"#,
+        route("berlin-group", "/v1/accounts", needs),
+        route("uk-obie-4.0", "/aisp", needs),
+        route("brazil", "/accounts", needs),
+        route("cdr", "", "{ roles: [PSP_PI] }"),
+    );
+    let folder = Folder::new();
+    let config = folder.write("gateway.yaml", &config);
+    let uuid = "74e929d9-33b6-4d85-8ba7-c146c867a817";
+    let decided = |path: &str, claims: &str, given: &str, expected: &str| {
+        let fields = format!(
+            "{{ x-request-id: {uuid}, x-fapi-interaction-id: {uuid}, x-v: 1, x-fapi-auth-date: \"Tue, 11 Sep 2012 19:43:31 GMT\" }}"
+        );
+        let request = format!("{{ method: GET, path: {path}, headers: {fields} }}").replace("x-v: 1", "x-v: \"1\"");
+        let test = format!(
+            "- name: a call\n  given:\n    claims: {{ scope: accounts{claims} }}\n    {given}\n    request: {request}\n  expect: {expected}\n"
+        );
+        let (code, out, err) = check(&config, &[&folder.write("some.tests.yaml", &test)]);
+        assert_eq!(code, Some(0), "{path} {given}: {out}{err}");
+        out
+    };
+    let provider = format!(", org_id: PSDDE-BAFIN-123456, software_id: {uuid}");
+    let participant = format!(", org_id: {uuid}, software_id: {uuid}");
+    for (path, claims, other) in [
+        ("/berlin-group/v1/accounts", &provider, "PSDFR-ACPR-1"),
+        ("/uk-obie-4.0/aisp", &provider, "PSDGB-FCA-1"),
+        ("/brazil/accounts", &participant, "OFBBR-10120340-3318-4baf-99e2-0b56729c4ab2"),
+    ] {
+        decided(path, claims, "binding: certificate", "permit");
+        decided(path, claims, "binding: both", "permit");
+        decided(path, claims, "binding: dpop", "permit");
+        decided(path, claims, "binding: missing_certificate", "certificate_missing");
+        let out = decided(
+            path,
+            claims,
+            &format!("certificate: {{ organization: {other} }}"),
+            "certificate_organization_refused",
+        );
+        let route = path.trim_start_matches('/').split('/').next().unwrap();
+        assert!(
+            !out.contains(&format!("{route} require.certificate")) && out.contains("cdr require.certificate"),
+            "{out}"
+        );
+        decided(
+            path,
+            claims,
+            "certificate: { software: other }",
+            match path {
+                "/brazil/accounts" => "certificate_kind_refused",
+                _ => "certificate_organization_refused",
+            },
+        );
+        decided(path, "", "binding: certificate", "certificate_organization_refused");
+    }
+    let roles = |path: &str, claims: &str, roles: &str, expected: &str| {
+        decided(path, claims, &format!("certificate: {{ roles: {roles} }}"), expected);
+    };
+    roles("/berlin-group/v1/accounts", &provider, "[PSP_PI]", "certificate_role_refused");
+    roles("/berlin-group/v1/accounts", &provider, "[PSP_PI, PSP_AI]", "permit");
+    roles("/uk-obie-4.0/aisp", &provider, "[PSP_IC]", "certificate_role_refused");
+    roles("/cdr", "", "[PSP_PI]", "permit");
+    roles("/cdr", "", "[PSP_AI]", "certificate_role_refused");
+    let test = "- name: a call\n  given:\n    claims: {}\n    certificate: { roles: [PSP_XX] }\n    request: { method: GET, path: /cdr }\n  expect: permit\n";
+    let (code, out, err) = check(&config, &[&folder.write("some.tests.yaml", test)]);
+    assert_eq!(code, Some(64), "{out}{err}");
+    assert!(err.contains("`PSP_XX` is not a role; the choices are `Unspecified`, `PSP_AS`"), "{err}");
+}
+
+#[test]
 fn what_no_test_reaches_is_listed() {
     let (_, out, _) = with_tests(PERMITTED);
     let lines: Vec<&str> = out.lines().collect();

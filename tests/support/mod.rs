@@ -7,6 +7,7 @@ pub mod client;
 pub mod collector;
 pub mod node;
 pub mod panics;
+pub mod participant;
 pub mod program;
 pub mod prometheus;
 pub mod python;

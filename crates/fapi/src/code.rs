@@ -301,6 +301,13 @@ codes! {
     NotAcceptable = "not_acceptable", NOT_ACCEPTABLE, None;
     /// The client used the same idempotency key for another request (draft-ietf-httpapi-idempotency-key-header §2.7).
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, None;
+    /// The client's certificate is not of the kind that the ecosystem of the route asks for, or has more than one reading, or its chain
+    /// is not verified. In the ecosystem of the Berlin Group, this and the next two are answered with 401.
+    CertificateKindRefused = "certificate_kind_refused", FORBIDDEN, None;
+    /// The client's certificate gives it none of the roles of the route (`require.certificate.roles`).
+    CertificateRoleRefused = "certificate_role_refused", FORBIDDEN, None;
+    /// The client's certificate is of another organisation, or for another software, than the token (`require.certificate`).
+    CertificateOrganizationRefused = "certificate_organization_refused", FORBIDDEN, None;
     /// The token's scope does not cover the route (RFC 6750 §3.1).
     ScopeInsufficient = "scope_insufficient", FORBIDDEN, Some(InsufficientScope);
     /// The route is not for this client (`require.clients`).
@@ -488,6 +495,11 @@ codes! {
 }
 
 impl Code {
+    /// Whether what a certificate says is refused, and not that it is the client's; these codes stand together in the table.
+    pub fn is_about_certificates(self) -> bool {
+        (Self::CertificateKindRefused..=Self::CertificateOrganizationRefused).contains(&self)
+    }
+
     /// Whether a message was not signed, or not encrypted, as its route requires; these codes stand together in the table.
     pub fn is_about_signatures(self) -> bool {
         (Self::SignatureMissing..=Self::DigestMismatch).contains(&self)

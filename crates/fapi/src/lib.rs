@@ -31,7 +31,8 @@
 //! [`rate_limit`] has what a client learns of the rates at which it may send requests, and [`profile`] the rules that these
 //! steps enforce as data. [`client`] makes what a client proves itself with: DPoP proofs, which these steps check, and assertions, which
 //! authorization servers do. [`signature`] verifies and makes signatures over whole messages (RFC 9421), beside these steps, and
-//! [`signed_body`] those over bodies that ecosystems use instead.
+//! [`signed_body`] those over bodies that ecosystems use instead. [`participant`] reads what certificates say of those who take part in
+//! one, and [`ecosystem`] has what each of them asks for.
 //!
 //! # What it does not do
 //!
@@ -87,6 +88,7 @@ pub mod identity_jwt;
 pub mod jose;
 pub mod message;
 pub mod metadata;
+pub mod participant;
 pub mod path_validation;
 pub mod peer;
 pub mod permit;

@@ -402,7 +402,7 @@ impl Rejection {
     }
 
     /// The status that the client sees: that of the code, but at an authorization server a proof at fault is no 401 (RFC 9449 §5,
-    /// §8), and some ecosystems have others for signatures, consents and idempotency keys.
+    /// §8), and some ecosystems have others for signatures, certificates, consents and idempotency keys.
     pub fn status(&self) -> StatusCode {
         let of_a_proof =
             matches!(self.code().oauth_error(), Some(OAuthError::InvalidDpopProof | OAuthError::UseDpopNonce));
@@ -598,6 +598,9 @@ pub(crate) fn error_of(code: Code) -> (&'static str, &'static str) {
 /// The error and its description in the body where no OAuth error applies.
 fn plain_error(code: Code) -> (&'static str, &'static str) {
     match code.status().as_u16() {
+        403 if code.is_about_certificates() => {
+            ("invalid_certificate", "The client's certificate is not one that this resource accepts")
+        }
         401 if code.is_about_signatures() => {
             ("invalid_signature", "The request is not signed as this resource requires")
         }

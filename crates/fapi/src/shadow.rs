@@ -235,8 +235,11 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::RevocationStatusUnknown
         | Code::DigestMissing
         | Code::DigestMismatch => true,
-        // The scopes, and what stands under `require`.
-        Code::ScopeInsufficient
+        // What is required of certificates, the scopes, and what stands under `require`.
+        Code::CertificateKindRefused
+        | Code::CertificateRoleRefused
+        | Code::CertificateOrganizationRefused
+        | Code::ScopeInsufficient
         | Code::ClientRefused
         | Code::ParticipantUnknown
         | Code::ParticipantInactive
@@ -387,6 +390,9 @@ mod tests {
             "certificate_missing",
             "certificate_expired",
             "certificate_mismatch",
+            "certificate_kind_refused",
+            "certificate_role_refused",
+            "certificate_organization_refused",
             "scope_insufficient",
             "client_refused",
             "participant_unknown",

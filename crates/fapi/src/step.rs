@@ -23,7 +23,7 @@ pub enum Step {
     Token,
     /// Whether the sender is the token's client.
     Sender,
-    /// Scopes, and what a profile says of fields of the request.
+    /// Scopes, and what a profile says of fields of the request and of the client's certificate.
     Scope,
     /// What a route requires beside scopes.
     Requirements,
@@ -173,6 +173,13 @@ impl Step {
             PolicyError::AuthDateMalformed
             | PolicyError::Header(_)
             | PolicyError::CustomerIpAddressMalformed
+            | PolicyError::CertificateMissing { .. }
+            | PolicyError::CertificateExpired { .. }
+            | PolicyError::CertificateUnverified
+            | PolicyError::CertificateUnreadable(_)
+            | PolicyError::CertificateKindRefused(_)
+            | PolicyError::CertificateRoleRefused { .. }
+            | PolicyError::CertificateOrganizationRefused { .. }
             | PolicyError::ScopeInsufficient { .. } => Self::Scope,
             PolicyError::IdempotencyKey(IdempotencyError::Reused) => Self::Replay,
             PolicyError::MediaType(_)

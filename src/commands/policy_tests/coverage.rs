@@ -24,10 +24,11 @@ enum Required {
     AuthorizationDetails,
     Consent,
     Authentication,
+    Certificate,
 }
 
 impl Required {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Scopes,
         Self::SenderConstraint,
         Self::Clients,
@@ -38,6 +39,7 @@ impl Required {
         Self::AuthorizationDetails,
         Self::Consent,
         Self::Authentication,
+        Self::Certificate,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -52,6 +54,7 @@ impl Required {
             Self::AuthorizationDetails => "require.authorization_details",
             Self::Consent => "require.consent",
             Self::Authentication => "require.authentication",
+            Self::Certificate => "require.certificate",
         }
     }
 
@@ -67,6 +70,7 @@ impl Required {
             Self::AuthorizationDetails => !requirements.authorization_details.is_empty(),
             Self::Consent => requirements.consent.is_some(),
             Self::Authentication => requirements.authentication.is_some(),
+            Self::Certificate => requirements.certificate.is_some(),
         }
     }
 
@@ -79,7 +83,7 @@ impl Required {
 
 /// The codes of scopes and requirements. All others that a shadow may let pass, but for those of header fields, are those of the sender
 /// constraint.
-const OF_POLICY: [(Code, Required); 20] = [
+const OF_POLICY: [(Code, Required); 23] = [
     (Code::ScopeInsufficient, Required::Scopes),
     (Code::ClientRefused, Required::Clients),
     (Code::ParticipantUnknown, Required::Participant),
@@ -100,6 +104,9 @@ const OF_POLICY: [(Code, Required); 20] = [
     (Code::BodyUnreadable, Required::AuthorizationDetails),
     (Code::AcrInsufficient, Required::Authentication),
     (Code::AuthenticationTooOld, Required::Authentication),
+    (Code::CertificateKindRefused, Required::Certificate),
+    (Code::CertificateRoleRefused, Required::Certificate),
+    (Code::CertificateOrganizationRefused, Required::Certificate),
 ];
 
 /// The codes of header fields, which are no requirement on a token.

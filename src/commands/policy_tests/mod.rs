@@ -4,6 +4,7 @@
 //! The line is that of a running gateway, and none of its checks is left out: the tokens and proofs of the calls are signed
 //! with keys that are made for this run, and those of the issuers are replaced by them. Nothing is sent anywhere.
 
+mod certificate;
 mod coverage;
 mod signature;
 mod token;
@@ -21,9 +22,10 @@ use fapi::directory::{DirectoryIndex, Participant, ParticipantError, Participant
 use fapi::dpop::DpopError;
 use fapi::jose::keys::Algorithm;
 use fapi::message::Facts;
-use fapi::peer::{NoCertificate, Peer};
+use fapi::peer::{ClientCertificate, NoCertificate, Peer};
 use fapi::permit::signature::{Awaited, ReadContent};
 use fapi::permit::{AwaitsSignature, Judged, Permit};
+use fapi::policy::PolicyError;
 use fapi::rejection::{Cause, Seen, Unavailable};
 use fapi::route::Route;
 use fapi::sender::SenderError;
@@ -180,18 +182,32 @@ impl Stage {
         Ok(Self { generation, hosts, signers, clients, request_signer, consents, now })
     }
 
-    /// Decides on the call of a test. A client that is asked for a nonce sends it with a second proof.
+    /// Decides on the call of a test. A client that is asked for a nonce sends it with a second proof, and one of whose certificate the
+    /// route asks what it says comes with one that says it.
     async fn decide(&self, test: &PolicyTest, now: UnixTime) -> Result<Found, Failure> {
         self.now.store(now.0, Ordering::Relaxed);
         self.consents.say(test.consent.clone());
         let unable = |error: &dyn std::fmt::Display| Failure::new(NOT_GOOD, error.to_string());
-        let token = test.token.as_ref().map(|given| self.signers.token(given, &self.clients, now)).transpose();
-        let token = token.map_err(|error| unable(&error))?;
         let mut nonce: Option<HeaderValue> = None;
+        let mut made: Option<Arc<ClientCertificate>> = None;
         loop {
+            let certificate = made.as_ref().unwrap_or(self.clients.certificate());
+            let token = test.token.as_ref();
+            let token = token.map(|given| self.signers.token(given, &self.clients, certificate, now)).transpose();
+            let token = token.map_err(|error| unable(&error))?;
             let request = self.request(test, token.as_deref(), nonce.as_ref(), now).map_err(|error| unable(&error))?;
             let body = test.call.body.as_deref().unwrap_or_default();
-            let found = self.take(test, &request, body, now).await;
+            let found = self.take(test, made.as_ref(), &request, body, now).await;
+            if made.is_none() && asks_for_certificate(test, &found) {
+                let policy = found.route.as_ref().and_then(|route| route.policy());
+                let given = policy.zip(test.token.as_ref());
+                if let Some((policy, token)) = given {
+                    let template = self.clients.certificate().der();
+                    let fitting = certificate::fitting(policy, &token.claims, &test.certificate, &template);
+                    made = Some(fitting.map_err(|error| unable(&error))?);
+                    continue;
+                }
+            }
             match found.cause {
                 Some(Cause::Sender(SenderError::Proof(DpopError::NonceRequired { fresh: Some(fresh), .. })))
                     if nonce.is_none() =>
@@ -203,8 +219,15 @@ impl Stage {
         }
     }
 
-    /// Takes a request through the line.
-    async fn take(&self, test: &PolicyTest, request: &Parts, body: &[u8], now: UnixTime) -> Found {
+    /// Takes a request through the line, of a client with the certificate that was made for it, if one was.
+    async fn take(
+        &self,
+        test: &PolicyTest,
+        made: Option<&Arc<ClientCertificate>>,
+        request: &Parts,
+        body: &[u8],
+        now: UnixTime,
+    ) -> Found {
         let gateway = &self.generation.gateway;
         let decided = |decision, route| Found { decision, would_deny: None, why: None, route, cause: None };
         let refused = |cause: Cause, route| Found {
@@ -220,7 +243,7 @@ impl Stage {
         };
         let name = request.uri.host().filter(|host| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_err());
         let facts = Facts { version: Version::HTTP_2, raw_h1: None, server_name: name };
-        let peer = self.peer(test.token.as_ref(), host);
+        let peer = self.peer(test.token.as_ref(), host, made);
         let client = Client { peer: &peer, verified_chain: true, address: None };
         let verdict = gateway.authorize(request, &facts, &host.origins, host.cors.as_deref(), client, now).await;
         let (judged, mut seen) = match verdict {
@@ -233,7 +256,7 @@ impl Stage {
             Ok(judged) => Ok(judged),
             Err(waiting) => match self.signed(&waiting, test, (request, body), &seen, now) {
                 // What is signed has another type, which is judged before the signature is.
-                Ok(Some(call)) => return Box::pin(self.take(test, &call.request, &call.body, now)).await,
+                Ok(Some(call)) => return Box::pin(self.take(test, made, &call.request, &call.body, now)).await,
                 Ok(None) => self.judge_signature(waiting, (request, body), client, &seen, now).await,
                 Err(cause) => Err(cause),
             },
@@ -358,7 +381,7 @@ impl Stage {
     }
 
     /// Who makes the call. A client that needs no certificate has one where no handshake succeeds without.
-    fn peer(&self, token: Option<&GivenToken>, host: &VirtualHost) -> Peer {
+    fn peer(&self, token: Option<&GivenToken>, host: &VirtualHost, made: Option<&Arc<ClientCertificate>>) -> Peer {
         let has_one = match token.map(|given| given.binding) {
             Some(Binding::Certificate | Binding::Both | Binding::AnotherCertificate | Binding::None) => true,
             Some(Binding::MissingCertificate) => false,
@@ -370,7 +393,7 @@ impl Stage {
                     )
             }
         };
-        let certificate = has_one.then(|| self.clients.certificate().clone());
+        let certificate = made.cloned().or_else(|| has_one.then(|| self.clients.certificate().clone()));
         match (certificate, &host.trusted_proxy, &host.tls.client_certificates) {
             (Some(certificate), Some(_), _) => Peer::Forwarded(certificate),
             (None, Some(_), _) => Peer::Anonymous(NoCertificate::NotForwarded),
@@ -379,6 +402,18 @@ impl Stage {
             (None, None, ClientCertificates::Requested { .. }) => Peer::Anonymous(NoCertificate::NotPresented),
         }
     }
+}
+
+/// Whether the call would have been decided otherwise with another certificate, or with one.
+fn asks_for_certificate(test: &PolicyTest, found: &Found) -> bool {
+    let code = match found.decision {
+        Decision::Refuse(code) => Some(code),
+        Decision::Permit | Decision::Preflight | Decision::Metadata => found.would_deny,
+    };
+    let has_none = test.token.as_ref().is_some_and(|given| given.binding == Binding::MissingCertificate);
+    // A client whose token needs no certificate may come without one, and then the policy of the route asks for it.
+    let by_policy = matches!(found.cause, Some(Cause::Policy(PolicyError::CertificateMissing { .. })));
+    !has_none && (by_policy || code.is_some_and(Code::is_about_certificates))
 }
 
 /// The scheme with which a token is sent.

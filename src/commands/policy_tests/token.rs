@@ -56,8 +56,14 @@ impl Signers {
         json!({ "keys": keys }).to_string().into_bytes()
     }
 
-    /// The token that the issuer makes at this time: with the claims of RFC 9068 §2.2, in the form that the issuer has.
-    pub(super) fn token(&self, given: &GivenToken, clients: &Clients, now: UnixTime) -> Result<String, Unable> {
+    /// The token that the issuer makes at this time for a client with this certificate: with the claims of RFC 9068 §2.2, in the form that the issuer has.
+    pub(super) fn token(
+        &self,
+        given: &GivenToken,
+        clients: &Clients,
+        certificate: &ClientCertificate,
+        now: UnixTime,
+    ) -> Result<String, Unable> {
         let issuer = self.issuers.get(given.issuer).ok_or(Unable)?;
         let algorithm = algorithm(issuer).ok_or(Unable)?;
         let key = self.keys.get(algorithm.as_str()).ok_or(Unable)?;
@@ -81,7 +87,7 @@ impl Signers {
         if let Some((claim, kind)) = form.kind() {
             claims.insert(claim.to_owned(), kind.into());
         }
-        let cnf = clients.cnf(given.binding);
+        let cnf = clients.cnf(given.binding, certificate);
         claims.extend(cnf.map(|cnf| ("cnf".to_owned(), cnf)));
         for (claim, value) in usual.as_object().into_iter().flatten() {
             if !given.without.contains(claim) {
@@ -170,17 +176,17 @@ impl Clients {
         self.anchor.clone()
     }
 
-    /// What a token is bound to.
-    fn cnf(&self, binding: Binding) -> Option<Value> {
+    /// What the token of a client with this certificate is bound to.
+    fn cnf(&self, binding: Binding, certificate: &ClientCertificate) -> Option<Value> {
         let (own, another) = (&self.own, &self.another);
-        let x5t = |client: &Client| client.certificate.thumbprint().to_string();
+        let x5t = |certificate: &ClientCertificate| certificate.thumbprint().to_string();
         let jkt = |client: &Client| client.thumbprint.to_string();
         Some(match binding {
-            Binding::Certificate | Binding::MissingCertificate => json!({ "x5t#S256": x5t(own) }),
-            Binding::AnotherCertificate => json!({ "x5t#S256": x5t(another) }),
+            Binding::Certificate | Binding::MissingCertificate => json!({ "x5t#S256": x5t(certificate) }),
+            Binding::AnotherCertificate => json!({ "x5t#S256": x5t(&another.certificate) }),
             Binding::Dpop | Binding::MissingProof => json!({ "jkt": jkt(own) }),
             Binding::AnotherKey => json!({ "jkt": jkt(another) }),
-            Binding::Both => json!({ "x5t#S256": x5t(own), "jkt": jkt(own) }),
+            Binding::Both => json!({ "x5t#S256": x5t(certificate), "jkt": jkt(own) }),
             Binding::None => return None,
         })
     }

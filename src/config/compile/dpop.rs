@@ -12,7 +12,7 @@ use base64::engine::{DecodePaddingMode, Engine};
 use data_encoding::HEXLOWER_PERMISSIVE;
 use fapi::credentials::Scheme;
 use fapi::dpop::{Freshness, Nonces};
-use fapi::policy::NonceMode;
+use fapi::policy::{NonceMode, Policy};
 use fapi::profile::{Period, REPLAY_LOCAL};
 use fapi::route::{Route, Routes};
 use zeroize::Zeroizing;
@@ -23,6 +23,7 @@ use crate::config::error::{KeyPath, quoted};
 use crate::config::file::{self, File, OnFailure};
 use crate::config::scalar::{self, FilePath};
 use crate::config::{NamedFiles, VirtualHost};
+use crate::connection::tls::{ClientCertificates, Trust};
 use crate::replay::memory::Capacity;
 
 /// The record of used proofs.
@@ -132,6 +133,25 @@ impl Build<'_> {
             if !names.is_empty() {
                 let at = KeyPath::of("listeners").index(index).key("tls").key("client_certificates");
                 let warning = "no client certificate is requested, so routes that accept only certificate-bound tokens refuse everyone";
+                self.warn(&at, format!("{warning}: {names}"));
+            }
+        }
+        let verifies = |host: &VirtualHost| match &host.trusted_proxy {
+            Some(proxy) => matches!(proxy.trust, Trust::Chain { .. }),
+            None => {
+                matches!(host.tls.client_certificates, ClientCertificates::Requested { trust: Trust::Chain { .. }, .. })
+            }
+        };
+        let unreadable = |route: &Route| {
+            route.policy().is_some_and(Policy::reads_certificate)
+                && !listeners.iter().any(|(_, host)| verifies(host) && serves(host, route))
+        };
+        for (index, (_, host)) in listeners.iter().enumerate().filter(|(_, (_, host))| !verifies(host)) {
+            let unreadable = routes.iter().filter(|route| serves(host, route) && unreadable(route));
+            let names = quoted(unreadable.map(|route| &*route.name));
+            if !names.is_empty() {
+                let at = KeyPath::of("listeners").index(index).key("tls").key("client_certificates");
+                let warning = "no chain of a client certificate is verified, so routes that ask what a certificate says refuse everyone";
                 self.warn(&at, format!("{warning}: {names}"));
             }
         }

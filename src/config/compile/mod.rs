@@ -7,6 +7,7 @@ mod access_token;
 mod admin;
 mod audit;
 mod authorization_servers;
+mod certificate;
 mod consents;
 mod cors;
 mod directories;

@@ -35,6 +35,7 @@ impl Build<'_> {
             entry.authorization_details.is_some(),
             entry.consent.is_some(),
             entry.authentication.is_some(),
+            entry.certificate.is_some(),
         ];
         if !parts.contains(&true) {
             self.report
@@ -61,9 +62,11 @@ impl Build<'_> {
         let consent = consent.map(|entry| self.required_consent(&consent_at, entry, pattern, ecosystem, services));
         let authentication = entry.authentication.as_ref();
         let authentication = authentication.map(|entry| self.authentication_of_user(&at.key("authentication"), entry));
+        let certificate = entry.certificate.as_ref();
+        let certificate = certificate.map(|entry| self.required_certificate(&at.key("certificate"), entry, ecosystem));
         let all = |good: bool| if good { Some(()) } else { None };
         all(clients != Some(None) && participant != Some(None) && consent != Some(None))?;
-        all(lifetime != Some(None) && authentication != Some(None))?;
+        all(lifetime != Some(None) && authentication != Some(None) && certificate != Some(None))?;
         Some(Requirements {
             clients: clients.flatten(),
             participant: participant.flatten(),
@@ -73,6 +76,7 @@ impl Build<'_> {
             authorization_details: details?,
             consent: consent.flatten(),
             authentication: authentication.flatten(),
+            certificate: certificate.flatten(),
         })
     }
 

@@ -317,6 +317,7 @@ impl Build<'_> {
                 })
             }
         };
+        self.roles_of_service(at, entry, unsaid.ecosystem, scopes.as_ref(), pattern);
         let named = (unsaid.consents, unsaid.directories);
         let requirements = self.require(&at.key("require"), entry.require.as_mut(), pattern, unsaid.ecosystem, named);
         let shadow = self.enforce(&at.key("enforce"), entry.enforce.as_ref());
@@ -339,7 +340,7 @@ impl Build<'_> {
                     Some(Profile::Fapi2Security) | None => policy,
                 };
                 let policy = match unsaid.ecosystem {
-                    Some(ecosystem) => policy.with_ecosystem(ecosystem),
+                    Some(ecosystem) => policy.with_ecosystem(self.ecosystem_rules(entry, ecosystem)),
                     None => policy,
                 };
                 let policy = policy.with_fields(fields?);

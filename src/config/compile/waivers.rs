@@ -2,6 +2,7 @@
 
 use fapi::UnixTime;
 use fapi::authorization_server::ServerProfile;
+use fapi::ecosystem::Ecosystem;
 use fapi::profile::{Period, Profile, REPLAY_LOCAL, RS256, Rule, Waivable};
 
 use super::Build;
@@ -123,10 +124,32 @@ impl Build<'_> {
             Some((Waivable::AuthorizationServer, name)) => InForce::Server(profile_of_server(file, name)),
             Some((Waivable::Issuer, _)) | None => InForce::Resources(profile?),
         };
-        let waivable = || quoted(in_force.rules().iter().filter(|rule| rule.waivable.is_some()).map(|rule| rule.id));
-        let Some(rule) = in_force.rules().iter().find(|rule| rule.id == id) else {
-            let elsewhere = in_force.others().find(|other| other.rules().iter().any(|rule| rule.id == id));
-            let problem = match (elsewhere, nearest(id, in_force.rules().iter().map(|rule| rule.id))) {
+        let ecosystem = match of {
+            Some((Waivable::Route, name)) => ecosystem_of_route(file, name),
+            Some((Waivable::Issuer | Waivable::AuthorizationServer, _)) | None => None,
+        };
+        let of_ecosystem = ecosystem.map_or(&[][..], Ecosystem::rules);
+        let rules = || in_force.rules().iter().chain(of_ecosystem);
+        let waivable = || quoted(rules().filter(|rule| rule.waivable.is_some()).map(|rule| rule.id));
+        let Some(rule) = rules().find(|rule| rule.id == id) else {
+            let has_it = |rules: &'static [Rule]| rules.iter().any(|rule| rule.id == id);
+            let elsewhere = in_force.others().find(|other| has_it(other.rules()));
+            let elsewhere_in = Ecosystem::ALL.iter().find(|other| has_it(other.rules()));
+            if let Some(other) = elsewhere_in {
+                let (of, name) = of?;
+                let problem = match of {
+                    Waivable::Route => format!(
+                        "`{id}` is a rule of `{}`, in which the route `{name}` is not; remove the waiver",
+                        other.as_str()
+                    ),
+                    Waivable::Issuer | Waivable::AuthorizationServer => {
+                        format!("`{id}` is waived for one route at a time; write `route` in place of `{}`", of.as_str())
+                    }
+                };
+                self.problem(at, problem);
+                return None;
+            }
+            let problem = match (elsewhere, nearest(id, rules().map(|rule| rule.id))) {
                 // The name is wrong, and what it is for is not known.
                 (Some(_), _) if of.is_none() => return None,
                 (Some(other), _) if !other.is_alike(in_force) => {
@@ -207,6 +230,12 @@ impl Build<'_> {
 fn profile_of_route(file: &File, name: &str) -> Option<Profile> {
     let route = file.routes.iter().flatten().find(|route| route.name.as_deref() == Some(name))?;
     route.profile.and_then(file::Profiles::base)
+}
+
+/// The ecosystem that a route is in, by itself or with all.
+fn ecosystem_of_route(file: &File, name: &str) -> Option<Ecosystem> {
+    let route = file.routes.iter().flatten().find(|route| route.name.as_deref() == Some(name))?;
+    route.profile.and_then(file::Profiles::ecosystem).or(file.profile.and_then(file::Profiles::ecosystem))
 }
 
 /// The profile of an authorization server behind the gateway.

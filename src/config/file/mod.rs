@@ -62,8 +62,8 @@ pub(super) use self::private_key::{InToken, PrivateKey};
 pub(super) use self::profile::{InEcosystem, Profiles};
 pub(super) use self::rate_limits::{CountedBy, Rate, RateLimit, RateLimits};
 pub(super) use self::require::{
-    NamedBy, Operand, Require, RequiredAuthentication, RequiredClaim, RequiredClients, RequiredDetail, RequiredMember,
-    RequiredParticipant, RequiredSubject, Scalar,
+    CertificateClaim, NamedBy, Operand, Require, RequiredAuthentication, RequiredCertificate, RequiredClaim,
+    RequiredClients, RequiredDetail, RequiredMember, RequiredParticipant, RequiredSubject, RoleName, Scalar,
 };
 pub(super) use self::routes::{
     ForwardedProof, HealthCheck, OnExpiry, PathCharacters, Protocol, Route, RouteLimits, Scopes, SenderConstraint,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use fapi::participant::Role;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, IgnoredAny, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -33,6 +34,92 @@ pub(in crate::config) struct Require {
     pub(in crate::config) consent: Option<RequiredConsent>,
     /// How strongly and how recently its user has to be authenticated (RFC 9470).
     pub(in crate::config) authentication: Option<RequiredAuthentication>,
+    /// What the client's certificate has to say, beside what the ecosystem of the route asks for.
+    pub(in crate::config) certificate: Option<RequiredCertificate>,
+}
+
+/// What the client's certificate has to say. It counts on listeners that verify chains alone.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct RequiredCertificate {
+    /// Roles of payment service providers, of which it has to have one (ETSI TS 119 495). Default: with `uk-obie-3.1` and `uk-obie-4.0`
+    /// those of the scopes, with `berlin-group` those of the service in the path, otherwise none is needed.
+    #[schemars(length(min = 1))]
+    pub(in crate::config) roles: Option<Vec<RoleName>>,
+    /// The claim that is its organisation: the `organizationIdentifier` of its subject, such as `PSDGB-FCA-123456`; in `brazil` the UUID of
+    /// the participant. Default: any.
+    pub(in crate::config) organization: Option<CertificateClaim>,
+    /// The claim that is its software: the `UID` of its subject. Default: any.
+    pub(in crate::config) software: Option<CertificateClaim>,
+}
+
+/// A claim that is compared with a certificate.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct CertificateClaim {
+    /// The JSON pointer to it, such as `/organization_id` (RFC 6901).
+    #[schemars(required)]
+    pub(in crate::config) claim: Option<String>,
+}
+
+/// A role of a payment service provider (ETSI TS 119 495 §5.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub(in crate::config) enum RoleName {
+    /// Account servicing.
+    #[serde(rename = "PSP_AS")]
+    AccountServicing,
+    /// Payment initiation.
+    #[serde(rename = "PSP_PI")]
+    PaymentInitiation,
+    /// Account information.
+    #[serde(rename = "PSP_AI")]
+    AccountInformation,
+    /// Issuing of card-based payment instruments.
+    #[serde(rename = "PSP_IC")]
+    CardIssuing,
+    /// International central banks.
+    #[serde(rename = "PSP_CB")]
+    CentralBank,
+    /// International public authorities.
+    #[serde(rename = "PSP_PA")]
+    PublicAuthority,
+    /// Of the verification of payees.
+    #[serde(rename = "VOP_RS")]
+    VopRs,
+    /// Of the verification of payees.
+    #[serde(rename = "VOP_VS")]
+    VopVs,
+}
+
+impl RoleName {
+    /// The role with this name.
+    pub(in crate::config) const fn named(self) -> Role {
+        match self {
+            Self::AccountServicing => Role::AccountServicing,
+            Self::PaymentInitiation => Role::PaymentInitiation,
+            Self::AccountInformation => Role::AccountInformation,
+            Self::CardIssuing => Role::CardIssuing,
+            Self::CentralBank => Role::CentralBank,
+            Self::PublicAuthority => Role::PublicAuthority,
+            Self::VopRs => Role::VopRs,
+            Self::VopVs => Role::VopVs,
+        }
+    }
+
+    /// The name of a role; none of one that is not specified, which nobody can ask for.
+    pub(in crate::config) const fn of(role: Role) -> Option<Self> {
+        Some(match role {
+            Role::Unspecified => return None,
+            Role::AccountServicing => Self::AccountServicing,
+            Role::PaymentInitiation => Self::PaymentInitiation,
+            Role::AccountInformation => Self::AccountInformation,
+            Role::CardIssuing => Self::CardIssuing,
+            Role::CentralBank => Self::CentralBank,
+            Role::PublicAuthority => Self::PublicAuthority,
+            Role::VopRs => Self::VopRs,
+            Role::VopVs => Self::VopVs,
+        })
+    }
 }
 
 /// The clients that a route is for.

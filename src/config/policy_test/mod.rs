@@ -7,12 +7,13 @@ use std::path::Path;
 
 use fapi::UnixTime;
 use fapi::code::Code;
+use fapi::participant::Role;
 use fapi::route::Origins;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use self::written::{Entry, Given, Request, entries};
+use self::written::{CertificateEntry, Entry, Given, Request, entries};
 use super::error::{ConfigErrors, KeyPath, nearest, quoted};
 use super::report::Report;
 use crate::config::watch::Files;
@@ -35,6 +36,8 @@ pub struct PolicyTest {
     pub signed: bool,
     /// What whoever is asked about its consent says; `None` for a state in which that can be used.
     pub consent: Option<GivenConsent>,
+    /// What its client's certificate says, where the route asks for that.
+    pub certificate: GivenCertificate,
     /// What has to be decided.
     pub expected: Decision,
     /// What would be decided, if the route were not in shadow.
@@ -69,6 +72,17 @@ pub struct GivenToken {
     pub without: Vec<String>,
     /// What it is bound to, and what is proven.
     pub binding: Binding,
+}
+
+/// What is said of the certificate of a client; what is not is as the route asks for it.
+#[derive(Clone, Debug, Default)]
+pub struct GivenCertificate {
+    /// Its roles as a payment service provider.
+    pub roles: Option<Vec<Role>>,
+    /// Its `organizationIdentifier`.
+    pub organization: Option<String>,
+    /// Its `UID`.
+    pub software: Option<String>,
 }
 
 /// What a token is bound to, and what its sender proves.
@@ -191,8 +205,9 @@ impl Reader<'_> {
         {
             self.report.problem(&at.key("name"), "a test before it has this name; choose another");
         }
-        let Given { issuer, claims, without, binding, request, signed, consent } = given;
+        let Given { issuer, claims, without, binding, request, signed, consent, certificate } = given;
         let consent = consent.as_deref().map(GivenConsent::read);
+        let certificate = self.certificate(&given_at.key("certificate"), certificate.unwrap_or_default());
         let signed = signed.unwrap_or(true);
         let request = self.needed(&given_at.key("request"), request, "write `method` and `path`");
         let call = request.and_then(|request| self.call(&given_at.key("request"), request));
@@ -210,7 +225,8 @@ impl Reader<'_> {
         };
         let line = self.report.error_to_come(at).line;
         let (name, expected, would_deny) = (name?, expected?, would_deny?);
-        Some(PolicyTest { name, line, at: time?, call: call?, token: token?, signed, consent, expected, would_deny })
+        let (at, call, token, certificate) = (time?, call?, token?, certificate?);
+        Some(PolicyTest { name, line, at, call, token, signed, consent, certificate, expected, would_deny })
     }
 
     /// The code with which a call that is permitted would have been refused.
@@ -296,6 +312,28 @@ impl Reader<'_> {
         }
         let (without, binding) = (without.unwrap_or_default(), binding.unwrap_or_default());
         Some(GivenToken { issuer: index?, claims, without, binding })
+    }
+
+    fn certificate(&mut self, at: &KeyPath, entry: CertificateEntry) -> Option<GivenCertificate> {
+        let CertificateEntry { roles, organization, software } = entry;
+        let roles = match roles {
+            None => Some(None),
+            Some(names) => {
+                let places = (0..).map(|index| at.key("roles").index(index));
+                let roles: Vec<_> = places.zip(names).map(|(at, name)| self.role(&at, &name)).collect();
+                roles.into_iter().collect::<Option<Vec<Role>>>().map(Some)
+            }
+        };
+        Some(GivenCertificate { roles: roles?, organization, software })
+    }
+
+    fn role(&mut self, at: &KeyPath, name: &str) -> Option<Role> {
+        let found = Role::ALL.iter().copied().find(|role| role.as_str() == name);
+        if found.is_none() {
+            let names = quoted(Role::ALL.iter().map(|role| role.as_str()));
+            self.report.problem(at, &format!("`{name}` is not a role; the choices are {names}"));
+        }
+        found
     }
 
     fn call(&mut self, at: &KeyPath, request: Request) -> Option<Call> {

@@ -33,6 +33,15 @@ pub(super) struct Given {
     pub(super) request: Option<Request>,
     pub(super) signed: Option<bool>,
     pub(super) consent: Option<String>,
+    pub(super) certificate: Option<CertificateEntry>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CertificateEntry {
+    pub(super) roles: Option<Vec<String>>,
+    pub(super) organization: Option<String>,
+    pub(super) software: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -64,7 +73,18 @@ impl Given {
         };
         let (issuer, binding) = (own.issuer.or(self.issuer), own.binding.or(self.binding));
         let (signed, consent) = (own.signed.or(self.signed), own.consent.or(self.consent));
-        Self { issuer, claims, without, binding, request, signed, consent }
+        let certificate = match (self.certificate, own.certificate) {
+            (Some(certificate), Some(own)) => Some(certificate.with(own)),
+            (certificate, own) => own.or(certificate),
+        };
+        Self { issuer, claims, without, binding, request, signed, consent, certificate }
+    }
+}
+
+impl CertificateEntry {
+    fn with(self, own: Self) -> Self {
+        let (roles, organization) = (own.roles.or(self.roles), own.organization.or(self.organization));
+        Self { roles, organization, software: own.software.or(self.software) }
     }
 }
 

@@ -7,7 +7,7 @@ use fapi::UnixTime;
 use fapi::credentials::Credentials;
 use fapi::dpop::{FirstUse, Freshness, NoProofKeys, ProofContext, ProofId};
 use fapi::jose::keys::KeySet;
-use fapi::peer::Peer;
+use fapi::peer::{Peer, PeerCertificate};
 use fapi::permit::{Admission, Authorized, Judged, Permit};
 use fapi::rejection::{Cause, Seen, Unavailable};
 use fapi::route::{Origin, Routes, Target};
@@ -57,7 +57,9 @@ impl Api {
         let jws = UnverifiedJws::parse(token)?;
         let active = ActiveToken::from_jws(jws, &TokenHash::of(token), &self.issuer, &self.keys, now)?;
         let bound = BoundToken::prove(Arc::new(active), evidence)?;
-        Ok(guard.authorize(bound, &target, &request.headers, &(), now)?)
+        // The acceptor verifies chains, or a route that asks what a certificate says would refuse everyone.
+        let client = PeerCertificate { peer, verified_chain: true };
+        Ok(guard.authorize(bound, &target, &request.headers, client, &(), now)?)
     }
 
     /// Uses up the DPoP proof, if there is one: it is remembered for as long as it could pass again (RFC 9449 §11.1).

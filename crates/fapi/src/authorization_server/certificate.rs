@@ -14,17 +14,10 @@ use crate::UnixTime;
 use crate::jose::json::{elements_of, parse_object};
 use crate::jose::thumbprint::CertificateThumbprint;
 use crate::path_validation::{DistinguishedNameError, Name};
-use crate::peer::{self, ClientCertificate, NoCertificate, Peer};
+use crate::peer::{self, ClientCertificate, NoCertificate};
 use crate::text::{Names, is_uri, shown_text};
 
-/// The certificate of whoever sends a request, if there is one.
-#[derive(Clone, Copy)]
-pub struct PeerCertificate<'r> {
-    /// The client of the connection.
-    pub peer: &'r Peer,
-    /// Whether the chain of its certificate was verified.
-    pub verified_chain: bool,
-}
+pub use crate::peer::PeerCertificate;
 
 /// Why a client is not authenticated by a certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

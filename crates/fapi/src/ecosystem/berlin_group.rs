@@ -4,12 +4,15 @@ use http::HeaderName;
 use serde_json::json;
 
 use super::body::ErrorBody;
+use super::certificate::{KindFault, check_for_web};
 use super::consent::consent_rule;
 use super::headers::{Form, HeaderRule, Needed};
 use super::media_types::MediaTypes;
 use crate::code::Code;
 use crate::error_format::told::Told;
-use crate::profile::{Enforced, Rule, Setting};
+use crate::participant::{OrganizationId, ParticipantCertificate, Role, SubjectAttribute};
+use crate::profile::{Enforced, Rule, Setting, Waivable};
+use crate::text::shown_text;
 
 /// The id of a request, which its answer repeats.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -26,12 +29,62 @@ pub(super) fn media_types() -> MediaTypes {
     )
 }
 
-/// BG-06 to BG-10, BG-12.
+/// The id of the rule about the kind of certificate.
+pub(super) const CERTIFICATE: &str = "berlin_group.certificate";
+/// The id of the rule about the role that a certificate gives.
+pub(super) const ROLE: &str = "berlin_group.certificate.role";
+
+/// BG-01, BG-04, BG-05: a qualified certificate for web sites, of the payment service provider that its subject names.
+pub(super) fn check_certificate(certificate: &ParticipantCertificate) -> Result<(), KindFault> {
+    let statements = &certificate.statements;
+    if !statements.compliance {
+        return Err(KindFault::Lacks("has no QcCompliance"));
+    }
+    if statements.kinds.is_none() {
+        return Err(KindFault::Lacks("has no QcType"));
+    }
+    check_for_web(statements)?;
+    let none = KindFault::Lacks("has no statement of a payment service provider");
+    let provider = statements.provider.as_ref().ok_or(none)?;
+    match certificate.organization()? {
+        OrganizationId::Provider { authority, .. } if authority == provider.authority_id => Ok(()),
+        OrganizationId::Provider { authority, .. } => {
+            Err(KindFault::Authority { found: authority, expected: shown_text(&provider.authority_id) })
+        }
+        other @ (OrganizationId::Brazil(_) | OrganizationId::Other(_)) => Err(KindFault::SubjectValue {
+            attribute: SubjectAttribute::OrganizationIdentifier,
+            found: shown_text(&other.to_string()),
+            expected: "that of a payment service provider, such as PSDDE-BAFIN-123456",
+        }),
+    }
+}
+
+/// BG-03: by the first literal segment of the path that is the name of a service.
+pub(super) fn roles<'n>(segments: impl Iterator<Item = &'n str>) -> Vec<Role> {
+    let mut segments = segments.peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            "consents" if segments.peek() == Some(&"confirmation-of-funds") => return vec![Role::CardIssuing],
+            "accounts" | "card-accounts" | "consents" => return vec![Role::AccountInformation],
+            "payments" | "bulk-payments" | "periodic-payments" => return vec![Role::PaymentInitiation],
+            "funds-confirmations" => return vec![Role::CardIssuing],
+            "signing-baskets" => return vec![Role::PaymentInitiation, Role::AccountInformation],
+            _ => {}
+        }
+    }
+    Vec::new()
+}
+
+/// BG-03, BG-06 to BG-10, BG-12.
 pub(super) fn error(told: &Told<'_>) -> ErrorBody {
     let code = match (told.code, told.status.as_u16()) {
         (Code::CertificateMissing, _) => "CERTIFICATE_MISSING",
         (Code::CertificateExpired, _) => "CERTIFICATE_EXPIRED",
-        (Code::SignatureCertificateRefused, _) => "CERTIFICATE_INVALID",
+        (
+            Code::SignatureCertificateRefused | Code::CertificateKindRefused | Code::CertificateOrganizationRefused,
+            _,
+        ) => "CERTIFICATE_INVALID",
+        (Code::CertificateRoleRefused, _) => "ROLE_INVALID",
         (Code::SignatureMissing, _) => "SIGNATURE_MISSING",
         (code, 401) if code.is_about_signatures() => "SIGNATURE_INVALID",
         (Code::ConsentUnknown | Code::ConsentMissing, _) => "CONSENT_UNKNOWN",
@@ -70,6 +123,24 @@ pub(super) const RULES: &[Rule] = &[
         enforced: Enforced::Request,
         codes: &[Code::MediaTypeUnsupported, Code::NotAcceptable],
         waivable: None,
+    },
+    Rule {
+        id: CERTIFICATE,
+        clause: "RTS on SCA, § Article 34; ETSI EN 319 412-5 §4.2.3; ETSI TS 119 495 §5.1, §5.2.1",
+        says: "A client has a qualified certificate for web sites, of the payment service provider that its subject names.",
+        setting: Setting::Key("profile.ecosystem"),
+        enforced: Enforced::Policy,
+        codes: &[Code::CertificateMissing, Code::CertificateExpired, Code::CertificateKindRefused],
+        waivable: Some(Waivable::Route),
+    },
+    Rule {
+        id: ROLE,
+        clause: "NextGenPSD2 implementation guidelines, § Error codes; ETSI TS 119 495 §5.2.2",
+        says: "The certificate of a client gives it a role of the service.",
+        setting: Setting::Key("routes[].require.certificate.roles"),
+        enforced: Enforced::Policy,
+        codes: &[Code::CertificateRoleRefused],
+        waivable: Some(Waivable::Route),
     },
     Rule {
         id: "berlin_group.errors",

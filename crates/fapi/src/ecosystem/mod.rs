@@ -11,13 +11,14 @@
 //! | `connectid` | `connect_id` | ConnectID (Australia) |
 //! | `smart` | `smart` | SMART App Launch, FHIR |
 //!
-//! They say which header fields a request needs, which media types there are, for how long tokens live, and how clients are told of a refusal. Not what consents, certificates and
-//! directories of participants say.
+//! They say which header fields a request needs, which media types there are, for how long tokens live, which certificate a client has,
+//! and how clients are told of a refusal. Not what consents and directories of participants say.
 
 mod berlin_group;
 mod body;
 mod brazil;
 mod cdr;
+mod certificate;
 mod connect_id;
 mod consent;
 mod fdx;
@@ -34,10 +35,12 @@ use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::code::Code;
 use crate::error_format::told::Told;
+use crate::participant::{OrganizationId, ParticipantCertificate, Role, SubjectFault};
 use crate::profile::Rule;
 use crate::text::{canonical_uuid, sole_value};
 
 pub use self::body::ErrorBody;
+pub use self::certificate::KindFault;
 pub use self::headers::HeaderError;
 use self::headers::HeaderRule;
 pub use self::media_types::{MediaType, MediaTypeError, MediaTypes};
@@ -194,9 +197,76 @@ impl Ecosystem {
         }
     }
 
+    /// The id of its rule about the kind of certificate that a client has, if it has one.
+    pub const fn certificate_rule(self) -> Option<&'static str> {
+        match self {
+            Self::UkObie31 | Self::UkObie40 => Some(uk_obie::CERTIFICATE),
+            Self::Brazil => Some(brazil::CERTIFICATE),
+            Self::BerlinGroup => Some(berlin_group::CERTIFICATE),
+            Self::Cdr | Self::Uae | Self::Ksa | Self::Fdx | Self::ConnectId | Self::Smart => None,
+        }
+    }
+
+    /// The id of its rule about the role that a certificate gives to a client, if it has one.
+    pub const fn role_rule(self) -> Option<&'static str> {
+        match self {
+            Self::UkObie31 | Self::UkObie40 => Some(uk_obie::ROLE),
+            Self::BerlinGroup => Some(berlin_group::ROLE),
+            Self::Brazil | Self::Cdr | Self::Uae | Self::Ksa | Self::Fdx | Self::ConnectId | Self::Smart => None,
+        }
+    }
+
+    /// The roles of a service, of which a client has one: by the scopes of its route, or by the literal segments of its path.
+    /// Empty, if they do not say.
+    pub fn roles<'n>(
+        self,
+        scopes: impl Iterator<Item = &'n str>,
+        segments: impl Iterator<Item = &'n str>,
+    ) -> Vec<Role> {
+        match self {
+            Self::UkObie31 | Self::UkObie40 => uk_obie::roles(scopes),
+            Self::BerlinGroup => berlin_group::roles(segments),
+            Self::Brazil | Self::Cdr | Self::Uae | Self::Ksa | Self::Fdx | Self::ConnectId | Self::Smart => Vec::new(),
+        }
+    }
+
+    /// Checks what kind of certificate a client has.
+    ///
+    /// # Errors
+    /// [`KindFault`].
+    pub fn check_certificate(self, certificate: &ParticipantCertificate) -> Result<(), KindFault> {
+        match self {
+            Self::UkObie31 | Self::UkObie40 => uk_obie::check_certificate(certificate),
+            Self::Brazil => brazil::check_certificate(certificate),
+            Self::BerlinGroup => berlin_group::check_certificate(certificate),
+            Self::Cdr | Self::Uae | Self::Ksa | Self::Fdx | Self::ConnectId | Self::Smart => Ok(()),
+        }
+    }
+
+    /// The organisation of a certificate.
+    ///
+    /// # Errors
+    /// [`SubjectFault`].
+    pub fn organization(self, certificate: &ParticipantCertificate) -> Result<OrganizationId, SubjectFault> {
+        match self {
+            Self::Brazil => brazil::organization(certificate),
+            Self::UkObie31
+            | Self::UkObie40
+            | Self::Cdr
+            | Self::BerlinGroup
+            | Self::Uae
+            | Self::Ksa
+            | Self::Fdx
+            | Self::ConnectId
+            | Self::Smart => certificate.organization(),
+        }
+    }
+
     /// The status of a refusal with this code, where it is another than everywhere else.
-    pub(crate) const fn status(self, code: Code) -> Option<StatusCode> {
+    pub(crate) fn status(self, code: Code) -> Option<StatusCode> {
         match (self, code) {
+            // BG-03, BG-06: CERTIFICATE_INVALID and ROLE_INVALID come with 401.
+            (Self::BerlinGroup, code) if code.is_about_certificates() => Some(StatusCode::UNAUTHORIZED),
             // UK-06: the specification has no 422, and 400 alone has a body.
             (Self::UkObie31 | Self::UkObie40 | Self::Ksa, Code::IdempotencyKeyReused) => Some(StatusCode::BAD_REQUEST),
             // BG-08.

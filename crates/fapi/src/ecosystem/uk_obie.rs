@@ -4,12 +4,14 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::body::ErrorBody;
+use super::certificate::{KindFault, check_for_web};
 use super::consent::consent_rule;
 use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, HeaderRule, IDEMPOTENCY_CODES, IDEMPOTENCY_KEY};
 use super::media_types::MediaTypes;
 use crate::code::Code;
 use crate::error_format::told::Told;
-use crate::profile::{Enforced, Rule, Setting};
+use crate::participant::{ParticipantCertificate, Role};
+use crate::profile::{Enforced, Rule, Setting, Waivable};
 
 pub(super) const HEADERS: &[HeaderRule] = &[AUTH_DATE, CUSTOMER_IP_ADDRESS, IDEMPOTENCY_KEY];
 
@@ -24,6 +26,30 @@ pub(super) fn media_types() -> MediaTypes {
 pub(super) enum Version {
     V3,
     V4,
+}
+
+/// The id of the rule about the kind of certificate.
+pub(super) const CERTIFICATE: &str = "uk_obie.certificate";
+/// The id of the rule about the role that a certificate gives.
+pub(super) const ROLE: &str = "uk_obie.certificate.role";
+
+/// UK-16: that of a payment service provider, OBWAC or QWAC, and none for seals.
+pub(super) fn check_certificate(certificate: &ParticipantCertificate) -> Result<(), KindFault> {
+    if certificate.statements.provider.is_none() {
+        return Err(KindFault::Lacks("has no statement of a payment service provider"));
+    }
+    check_for_web(&certificate.statements)
+}
+
+/// UK-16: by scopes.
+pub(super) fn roles<'n>(scopes: impl Iterator<Item = &'n str>) -> Vec<Role> {
+    let role = |scope: &str| match scope {
+        "accounts" => Some(Role::AccountInformation),
+        "payments" => Some(Role::PaymentInitiation),
+        "fundsconfirmations" => Some(Role::CardIssuing),
+        _ => None,
+    };
+    scopes.filter_map(role).collect()
 }
 
 /// UK-09, UK-12 to UK-15: 400 and 5xx have a body, and in version 4.0 so has 401 for a token that has expired. Others need none.
@@ -114,10 +140,32 @@ const HEADER_RULE: Rule = Rule {
 
 const CONSENT_RULE: Rule = consent_rule("uk_obie.consent", "Read/Write API profile § Consents, intent");
 
+const CERTIFICATE_RULE: Rule = Rule {
+    id: CERTIFICATE,
+    clause: "Open Banking directory, § Certificates; ETSI TS 119 495 §5.1",
+    says: "A client has a certificate that states which payment service provider it is, OBWAC or QWAC, and is not one for seals.",
+    setting: Setting::Key("profile.ecosystem"),
+    enforced: Enforced::Policy,
+    codes: &[Code::CertificateMissing, Code::CertificateExpired, Code::CertificateKindRefused],
+    waivable: Some(Waivable::Route),
+};
+
+const ROLE_RULE: Rule = Rule {
+    id: ROLE,
+    clause: "Read/Write API profile, § Scopes; ETSI TS 119 495 §5.2.2",
+    says: "The certificate of a client gives it a role of the service.",
+    setting: Setting::Key("routes[].require.certificate.roles"),
+    enforced: Enforced::Policy,
+    codes: &[Code::CertificateRoleRefused],
+    waivable: Some(Waivable::Route),
+};
+
 pub(super) const RULES_3_1: &[Rule] = &[
     HEADER_RULE,
     MEDIA_TYPE_RULE,
     IDEMPOTENCY_RULE,
+    CERTIFICATE_RULE,
+    ROLE_RULE,
     CONSENT_RULE,
     Rule {
         id: "uk_obie.errors",
@@ -134,6 +182,8 @@ pub(super) const RULES_4_0: &[Rule] = &[
     HEADER_RULE,
     MEDIA_TYPE_RULE,
     IDEMPOTENCY_RULE,
+    CERTIFICATE_RULE,
+    ROLE_RULE,
     CONSENT_RULE,
     Rule {
         id: "uk_obie.errors",

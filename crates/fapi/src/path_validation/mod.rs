@@ -24,6 +24,7 @@ pub use certificate::Signed;
 pub use distinguished_name::DistinguishedNameError;
 pub use fault::{Extension, Fault};
 pub use name::Name;
+pub(crate) use name::decode;
 
 /// A trust anchor (RFC 5280 §6.1.1 (d)).
 #[derive(Clone, Debug)]

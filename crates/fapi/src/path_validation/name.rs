@@ -77,7 +77,7 @@ impl Value {
 }
 
 /// Returns the characters of a string of ASN.1.
-pub(super) fn decode(value: &Any<'_>) -> Option<String> {
+pub(crate) fn decode(value: &Any<'_>) -> Option<String> {
     if value.class() != Class::Universal {
         return None;
     }

@@ -8,7 +8,7 @@ pub mod forwarded;
 pub mod proxy_protocol;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +18,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 pub use self::distinguished_name::distinguished_name;
 use crate::UnixTime;
 use crate::jose::thumbprint::CertificateThumbprint;
+use crate::participant::{CertificateFault, ParticipantCertificate};
 
 /// A client's end-entity certificate, the possession of whose key a TLS handshake proved.
 ///
@@ -30,6 +31,8 @@ pub struct ClientCertificate {
     not_before: UnixTime,
     not_after: UnixTime,
     header: HeaderValue,
+    /// What it says of a participant of an ecosystem, once somebody has asked.
+    participant: OnceLock<Box<Result<ParticipantCertificate, CertificateFault>>>,
 }
 
 /// The certificate cannot be read.
@@ -56,6 +59,7 @@ impl ClientCertificate {
             not_before: certificate.validity().not_before.into(),
             not_after: certificate.validity().not_after.into(),
             header,
+            participant: OnceLock::new(),
         })
     }
 
@@ -94,6 +98,16 @@ impl ClientCertificate {
         let value = self.header.as_bytes();
         let encoded = value.strip_prefix(b":").and_then(|value| value.strip_suffix(b":")).unwrap_or_default();
         STANDARD.decode(encoded).unwrap_or_default()
+    }
+}
+
+impl ClientCertificate {
+    /// What it says of a participant of an ecosystem, read once.
+    ///
+    /// # Errors
+    /// [`CertificateFault`].
+    pub fn participant(&self) -> Result<&ParticipantCertificate, &CertificateFault> {
+        self.participant.get_or_init(|| ParticipantCertificate::from_der(&self.der()).into()).as_ref().as_ref()
     }
 }
 
@@ -146,6 +160,15 @@ impl Peer {
             Self::Anonymous(_) => None,
         }
     }
+}
+
+/// The certificate of whoever sends a request, if there is one.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerCertificate<'r> {
+    /// The client of the connection.
+    pub peer: &'r Peer,
+    /// Whether the chain of its certificate was verified.
+    pub verified_chain: bool,
 }
 
 #[cfg(test)]

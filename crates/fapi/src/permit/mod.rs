@@ -36,6 +36,7 @@ use crate::credentials::{CredentialsError, Scheme, form_has_token, is_form};
 use crate::directory::Participants;
 use crate::dpop::{DpopError, FirstUse, VerifiedProof};
 use crate::idempotency::{AcceptedUse, IdempotencyError, IdempotencyKey};
+use crate::peer::PeerCertificate;
 use crate::policy::{ConsentQuestion, Passed, Policy, PolicyError, Remaining};
 use crate::route::{Matched, Requirement, Route, Target, UpstreamRef};
 use crate::sender::{AcceptedToken, BoundToken, SenderError, SenderEvidence};
@@ -92,8 +93,8 @@ impl Guard {
         &self.policy
     }
 
-    /// Checks whether the token satisfies the policy at `now`, for a request with this target. `headers` say whether the
-    /// body has to be judged as well, and `participants` which clients are active in their ecosystem.
+    /// Checks whether the token satisfies the policy at `now`, for a request of this client with this target. `headers` say
+    /// whether the body has to be judged as well, and `participants` which clients are active in their ecosystem.
     ///
     /// # Errors
     /// [`PolicyError`].
@@ -102,10 +103,12 @@ impl Guard {
         token: BoundToken,
         target: &Target<'_>,
         headers: &HeaderMap,
+        client: PeerCertificate<'_>,
         participants: &dyn Participants,
         now: UnixTime,
     ) -> Result<Judged, PolicyError> {
-        let Passed { remaining, consent } = self.policy.check(token.claims(), target, headers, participants, now)?;
+        let checked = self.policy.check(token.claims(), target, headers, (client, participants), now);
+        let Passed { remaining, consent } = checked?;
         let token = AcceptedToken::Bound(token);
         let key = self.idempotency_key(&token, target, headers)?;
         let policy = self.policy.clone();
@@ -148,7 +151,7 @@ impl Guard {
         self,
         token: Arc<ActiveToken>,
         evidence: SenderEvidence<'_>,
-        (target, headers): (&Target<'_>, &HeaderMap),
+        (target, headers, client): (&Target<'_>, &HeaderMap, PeerCertificate<'_>),
         shadow: InShadow,
         participants: &dyn Participants,
         now: UnixTime,
@@ -158,7 +161,8 @@ impl Guard {
             (None, _) | (_, Err(_)) => false,
         };
         if !is_for {
-            return Ok(self.authorize(BoundToken::prove(token, evidence)?, target, headers, participants, now)?);
+            let token = BoundToken::prove(token, evidence)?;
+            return Ok(self.authorize(token, target, headers, client, participants, now)?);
         }
         let (token, noted) = AcceptedToken::in_shadow(token, evidence, shadow)?;
         let policy = self.policy.clone();
@@ -170,7 +174,7 @@ impl Guard {
                 (None, Some(WouldDeny::by_policy(error.code(), &error, shadow)))
             }
         };
-        let checked = self.policy.check(token.claims(), target, headers, participants, now);
+        let checked = self.policy.check(token.claims(), target, headers, (client, participants), now);
         let (would_deny, consent) = match (checked, noted) {
             (Ok(Passed { remaining, consent }), None) if !remaining.is_empty() => {
                 let would_deny = no_key.map(Box::new);
@@ -693,7 +697,7 @@ mod tests {
     use super::*;
     use crate::credentials::Credentials;
     use crate::dpop::{NoProofKeys, ProofContext};
-    use crate::peer::Peer;
+    use crate::peer::{NoCertificate, Peer};
     use crate::policy::{
         BodyMember, Comparison, DetailNeeds, DetailRule, IssuerIndex, MemberRule, NonceMode, Operand, Requirements,
         ScopeRule,
@@ -703,6 +707,8 @@ mod tests {
     use crate::testing::{certificate, freshness, introspected, route};
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
+    const NOBODY: PeerCertificate<'static> =
+        PeerCertificate { peer: &Peer::Anonymous(NoCertificate::NotPresented), verified_chain: false };
 
     fn routes() -> Routes {
         let scopes = ScopeRule::All(vec!["accounts".into()]);
@@ -782,7 +788,7 @@ mod tests {
             let details = json!([{ "type": "payment", "to": to }]);
             let token = bound_to(&json!({ "active": true, "scope": "accounts", "authorization_details": details }));
             let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))]);
-            guard.authorize(token, &target, &headers, &(), NOW)
+            guard.authorize(token, &target, &headers, NOBODY, &(), NOW)
         };
         let waiting = |to| match judged(to, "application/json") {
             Ok(Judged::AwaitsBody(waiting)) => waiting,
@@ -863,7 +869,9 @@ mod tests {
         };
         let peer = Peer::Certificate(Arc::new(own));
         let evidence = SenderEvidence::collect_in_shadow(credentials, &peer, context, &[Scheme::Bearer], shadow);
-        guard.authorize_in_shadow(Arc::new(token), evidence, (&target, &request.headers), shadow, &(), NOW)
+        let client = PeerCertificate { peer: &peer, verified_chain: true };
+        let sent = (&target, &request.headers, client);
+        guard.authorize_in_shadow(Arc::new(token), evidence, sent, shadow, &(), NOW)
     }
 
     /// What the route of this path requires: a token with scope `accounts` for `/p`, nothing for `/o`.
@@ -877,7 +885,7 @@ mod tests {
     fn authorize(guard: Guard, scope: &str, headers: &HeaderMap) -> Result<Judged, PolicyError> {
         let (request, ()) = Request::get("/p").body(()).unwrap().into_parts();
         let origin = Arc::new(Origin::parse("https://api.example").unwrap());
-        guard.authorize(bound(scope), &Target::parse(&request, &origin).unwrap(), headers, &(), NOW)
+        guard.authorize(bound(scope), &Target::parse(&request, &origin).unwrap(), headers, NOBODY, &(), NOW)
     }
 
     /// A token with this scope that is bound to the client's certificate.

@@ -3,8 +3,10 @@
 use crate::UnixTime;
 use crate::code::Code;
 use crate::directory::ParticipantError;
-use crate::ecosystem::{HeaderError, MediaTypeError};
+use crate::ecosystem::{HeaderError, KindFault, MediaTypeError};
 use crate::idempotency::IdempotencyError;
+use crate::participant::CertificateFault;
+use crate::peer::NoCertificate;
 use crate::text::Names;
 
 /// Why a policy is refused; an incomplete one would permit too much.
@@ -46,6 +48,9 @@ pub enum InvalidPolicy {
     /// No value that a claim may have.
     #[error("no value is named; name at least one")]
     ClaimValues,
+    /// Nothing that a certificate would have to have.
+    #[error("nothing is required of the certificate; write `roles` or `organization`")]
+    Certificate,
     /// A claim that would be compared with the body.
     #[error(
         "a claim is compared before the body is read; compare it with the path, the query or the method, or compare the body with an element in `authorization_details`"
@@ -203,6 +208,47 @@ pub enum PolicyError {
     /// The idempotency key.
     #[error(transparent)]
     IdempotencyKey(#[from] IdempotencyError),
+    /// The client has no certificate, and the route requires something of it.
+    #[error("the route requires something of the client's certificate, {reason}")]
+    CertificateMissing {
+        /// Why there is none.
+        reason: NoCertificate,
+    },
+    /// The client's certificate has expired or is not valid yet.
+    #[error("the certificate is not valid at {now}, its validity ends at {not_after}")]
+    CertificateExpired {
+        /// The time of the request.
+        now: UnixTime,
+        /// `notAfter`.
+        not_after: UnixTime,
+    },
+    /// Nobody has verified who issued the client's certificate.
+    #[error("the route requires something of the client's certificate, whose chain is not verified")]
+    CertificateUnverified,
+    /// The client's certificate has more than one reading, or none.
+    #[error("the client's certificate cannot be read: {0}")]
+    CertificateUnreadable(CertificateFault),
+    /// The client's certificate is not of the kind that the ecosystem of the route asks for.
+    #[error("the client's certificate is of another kind: {0}")]
+    CertificateKindRefused(KindFault),
+    /// The client's certificate gives it none of the roles of the route.
+    #[error("the certificate gives the roles {found}, the route needs one of {needed}")]
+    CertificateRoleRefused {
+        /// The roles of the certificate.
+        found: Names,
+        /// Those of the route.
+        needed: Names,
+    },
+    /// The client's certificate is of another organisation, or for another software, than the token.
+    #[error("the claim {claim} is {found}, the certificate says {expected}")]
+    CertificateOrganizationRefused {
+        /// The JSON pointer to the claim.
+        claim: Box<str>,
+        /// Its value.
+        found: Box<str>,
+        /// What the certificate says.
+        expected: Box<str>,
+    },
     /// Its user was authenticated in another way.
     #[error("acr is {found}, the route needs one of {needed}")]
     AcrInsufficient {
@@ -266,6 +312,13 @@ impl PolicyError {
             Self::MediaType(MediaTypeError::Unsupported { .. }) => Code::MediaTypeUnsupported,
             Self::MediaType(MediaTypeError::NotAcceptable) => Code::NotAcceptable,
             Self::IdempotencyKey(error) => error.code(),
+            Self::CertificateMissing { .. } => Code::CertificateMissing,
+            Self::CertificateExpired { .. } => Code::CertificateExpired,
+            Self::CertificateUnverified | Self::CertificateUnreadable(_) | Self::CertificateKindRefused(_) => {
+                Code::CertificateKindRefused
+            }
+            Self::CertificateRoleRefused { .. } => Code::CertificateRoleRefused,
+            Self::CertificateOrganizationRefused { .. } => Code::CertificateOrganizationRefused,
             Self::AcrInsufficient { .. } => Code::AcrInsufficient,
             Self::AuthenticationTooOld { .. } => Code::AuthenticationTooOld,
         }

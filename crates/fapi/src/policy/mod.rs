@@ -4,6 +4,7 @@ mod amount;
 mod authentication;
 mod authorization_details;
 mod body;
+mod certificate;
 mod claims;
 mod clients;
 mod comparison;
@@ -28,6 +29,7 @@ use http::{HeaderMap, Method};
 pub use authentication::Authentication;
 pub(crate) use authorization_details::Remaining;
 pub use authorization_details::{DetailNeeds, DetailRule, MemberRule};
+pub use certificate::{CertificateNeeds, EcosystemRules};
 pub use claims::ClaimRule;
 pub use clients::Clients;
 pub use comparison::Comparison;
@@ -50,6 +52,7 @@ use crate::credentials::Scheme;
 use crate::directory::Participants;
 use crate::ecosystem::Ecosystem;
 use crate::idempotency::{IdempotencyError, IdempotencyKey};
+use crate::peer::PeerCertificate;
 use crate::shadow::Shadow;
 use crate::signature::form::Form;
 use crate::signature::rules::SignatureRules;
@@ -81,7 +84,7 @@ pub struct Policy {
     introspection_max_age: Option<Duration>,
     requirements: Requirements,
     fapi1: Option<Fapi1>,
-    ecosystem: Option<Ecosystem>,
+    ecosystem: Option<EcosystemRules>,
     fields: FieldRules,
     shadow: Option<Shadow>,
     signature: Option<Arc<SignatureRules>>,
@@ -106,6 +109,8 @@ pub struct Requirements {
     pub consent: Option<ConsentRule>,
     /// How its user was authenticated.
     pub authentication: Option<Authentication>,
+    /// What the client's certificate must have, which is judged before everything else.
+    pub certificate: Option<CertificateNeeds>,
 }
 
 /// What remains to be found out of a request whose header section satisfies a policy.
@@ -135,15 +140,9 @@ impl Requirements {
         let details = (!self.authorization_details.is_empty()).then(|| authorization_details::found(claims));
         let consent = self.consent.as_ref().map(|consent| consent.found(claims));
         let authentication = self.authentication.as_ref().map(|_| Authentication::found(claims));
-        parts
-            .into_iter()
-            .flatten()
-            .chain(rules)
-            .chain(details)
-            .chain(consent)
-            .chain(authentication)
-            .collect::<Vec<_>>()
-            .join(", ")
+        let certificate = self.certificate.iter().flat_map(|needs| needs.found(claims));
+        let parts = certificate.map(Some).chain(parts).flatten();
+        parts.chain(rules).chain(details).chain(consent).chain(authentication).collect::<Vec<_>>().join(", ")
     }
 
     /// Whether the body has to be read.
@@ -184,6 +183,7 @@ impl Requirements {
 impl fmt::Display for Requirements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
+            self.certificate.as_ref().map(CertificateNeeds::shown),
             self.clients.as_ref().map(Clients::shown),
             self.participant.as_ref().map(ParticipantRule::shown),
             self.subject.then(|| subject::SHOWN.to_owned()),
@@ -302,15 +302,21 @@ impl Policy {
         Self { fapi1: Some(fapi1), ..self }
     }
 
-    /// The policy of a route in an ecosystem.
+    /// The policy of a route in an ecosystem, less what is waived of it.
     #[must_use]
-    pub fn with_ecosystem(self, ecosystem: Ecosystem) -> Self {
-        Self { ecosystem: Some(ecosystem), ..self }
+    pub fn with_ecosystem(self, rules: impl Into<EcosystemRules>) -> Self {
+        Self { ecosystem: Some(rules.into()), ..self }
     }
 
     /// The ecosystem that it is in.
-    pub const fn ecosystem(&self) -> Option<Ecosystem> {
-        self.ecosystem
+    pub fn ecosystem(&self) -> Option<Ecosystem> {
+        self.ecosystem.map(|rules| rules.ecosystem)
+    }
+
+    /// Whether it asks what a certificate says, unless all of that is waived: what an authority has put into it, and not only whether
+    /// it is the one that the token is bound to.
+    pub fn reads_certificate(&self) -> bool {
+        certificate::is_read(self.requirements.certificate.as_ref(), self.ecosystem)
     }
 
     /// The policy of a route that says this of header fields.
@@ -350,9 +356,10 @@ impl Policy {
         self.scopes.needed()
     }
 
-    /// Checks whether a token with these claims satisfies the policy for this request at `now`: what FAPI 1.0 says of
-    /// `headers`, the token's scopes, and then everything else, but for what is compared with the body, which `headers` have
-    /// to declare as JSON, and what has to be known of a consent. `participants` are those of the directories that are in force.
+    /// Checks whether a token with these claims satisfies the policy for this request of `client` at `now`: what FAPI 1.0 says of
+    /// `headers`, what the ecosystem says of them, the client's certificate, the token's scopes, and then everything else, but for
+    /// what is compared with the body, which `headers` have to declare as JSON, and what has to be known of a consent. `participants`
+    /// are those of the directories that are in force.
     ///
     /// # Errors
     /// [`PolicyError`].
@@ -361,18 +368,19 @@ impl Policy {
         claims: &Claims,
         request: &dyn RequestValues,
         headers: &HeaderMap,
-        participants: &dyn Participants,
+        (client, participants): (PeerCertificate<'_>, &dyn Participants),
         now: UnixTime,
     ) -> Result<Passed, PolicyError> {
         if let Some(fapi1) = &self.fapi1 {
             fapi1.check(headers, now)?;
         }
-        if let Some(ecosystem) = self.ecosystem {
+        if let Some(ecosystem) = self.ecosystem() {
             ecosystem.check_headers(headers)?;
             if let Some(versions) = &self.fields.versions {
                 ecosystem.check_versions(versions, headers)?;
             }
         }
+        certificate::check(self.requirements.certificate.as_ref(), self.ecosystem, client, claims, now)?;
         self.scopes.check(claims)?;
         let passed = self.requirements.check(claims, request, headers, participants, now)?;
         if let Some(media_types) = &self.fields.media_types {

@@ -78,6 +78,14 @@ impl Pattern {
         self.variables.iter().map(|variable| &*variable.name)
     }
 
+    /// Its literal segments, from left to right.
+    pub fn literals(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Literal(literal) => Some(&**literal),
+            Segment::Any => None,
+        })
+    }
+
     /// Its segments, without the `**` at the end.
     pub(super) fn segments(&self) -> &[Segment] {
         &self.segments

@@ -7,14 +7,13 @@ use aws_lc_rs::signature::{
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
-use x509_parser::der_parser::asn1_rs::{Any, Class, Tag};
-use x509_parser::der_parser::oid::Oid;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::public_key::PublicKey;
-use x509_parser::x509::{SubjectPublicKeyInfo, X509Name};
+use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::cavage::SealAlgorithm;
 use super::error::SignedBodyError;
+use crate::participant::{QualifiedKind, QualifiedStatements, StatementsFault, Subject, SubjectAttribute};
 use crate::path_validation::Name;
 use crate::peer::ClientCertificate;
 use crate::text::{Names, percent_decoded, shown_text, sole_value};
@@ -84,18 +83,23 @@ impl<'c> SealCertificate<'c> {
         if usage.is_some_and(|usage| !usage.value.digital_signature() && !usage.value.non_repudiation()) {
             return Err(lacks("its keyUsage has neither digitalSignature nor nonRepudiation"));
         }
-        let statements = self.0.get_extension_unique(&Oid::new(QC_STATEMENTS.into()));
-        let statements = statements.map_err(|_| lacks("it has QCStatements twice"))?;
+        let statements = QualifiedStatements::of(&self.0).map_err(|fault| match fault {
+            StatementsFault::Twice => lacks("it has QCStatements twice"),
+            StatementsFault::Malformed { .. }
+            | StatementsFault::Repeated
+            | StatementsFault::NoRole
+            | StatementsFault::RoleUnknown { .. }
+            | StatementsFault::RoleMisnamed { .. } => lacks("its QCStatements cannot be read"),
+        })?;
         let statements = statements.ok_or(lacks("it has no QCStatements"))?;
-        let statements = qc_statements(statements.value).ok_or(lacks("its QCStatements cannot be read"))?;
-        let info = |wanted: &[u8]| statements.iter().find(|(id, _)| *id == wanted).map(|(_, info)| *info);
-        info(QC_COMPLIANCE).ok_or(lacks("it has no QcCompliance"))?;
-        let types = info(QC_TYPE).ok_or(lacks("it has no QcType"))?;
-        let types = identifiers(types).ok_or(lacks("its QcType cannot be read"))?;
-        if types.contains(&QC_TYPE_WEB) {
+        if !statements.compliance {
+            return Err(lacks("it has no QcCompliance"));
+        }
+        let kinds = statements.kinds.ok_or(lacks("it has no QcType"))?;
+        if kinds.contains(&QualifiedKind::Web) {
             return Err(lacks("its QcType is one for web sites"));
         }
-        if !types.contains(&QC_TYPE_ESEAL) {
+        if !kinds.contains(&QualifiedKind::Seal) {
             return Err(lacks("its QcType is not the one for electronic seals"));
         }
         Ok(())
@@ -104,9 +108,9 @@ impl<'c> SealCertificate<'c> {
     /// BG-11: it belongs to the organisation of the certificate with which the client connects. Returns the identifier.
     pub(super) fn check_organization(&self, client: &ClientCertificate) -> Result<Box<str>, SignedBodyError> {
         let der = client.der();
-        let parsed = X509Certificate::from_der(&der).ok().map(|(_, certificate)| certificate);
-        let expected = parsed.as_ref().and_then(|certificate| organization_identifier(certificate.subject()));
-        match (organization_identifier(self.0.subject()), expected) {
+        let parsed = X509Certificate::from_der(&der).ok().map(|(_, certificate)| Subject::of(certificate.subject()));
+        let expected = parsed.as_ref().and_then(organization_identifier);
+        match (organization_identifier(&Subject::of(self.0.subject())), expected) {
             (Some(own), Some(expected)) if own == expected => Ok(own.into()),
             (found, expected) => {
                 let shown = |text: Option<&str>| text.map_or_else(|| "missing".into(), shown_text);
@@ -164,72 +168,10 @@ fn unescaped(text: &str) -> String {
 }
 
 /// The only `organizationIdentifier` of a subject (ETSI EN 319 412-1 §5.1.4).
-fn organization_identifier<'n>(subject: &'n X509Name<'_>) -> Option<&'n str> {
-    let mut values = subject
-        .iter_attributes()
-        .filter(|attribute| attribute.attr_type().as_bytes() == ORGANIZATION_IDENTIFIER)
-        .map(|attribute| attribute.as_str().ok().filter(|text| !text.is_empty()));
-    values.next().filter(|_| values.next().is_none()).flatten()
+fn organization_identifier(subject: &Subject) -> Option<&str> {
+    subject.sole(SubjectAttribute::OrganizationIdentifier).ok()
 }
 
-/// The statements of the extension (RFC 3739 §3.2.6), each once: its identifier, and the DER of what it says.
-fn qc_statements(value: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
-    let mut statements: Vec<(&[u8], &[u8])> = Vec::new();
-    for statement in elements(value)? {
-        let (info, id) = Any::from_der(sequence(statement)?).ok().filter(|(_, id)| is(id, Tag::Oid))?;
-        if statements.iter().any(|(before, _)| *before == id.data) {
-            return None;
-        }
-        statements.push((id.data, info));
-    }
-    Some(statements)
-}
-
-/// The content of each identifier in a SEQUENCE of them.
-fn identifiers(value: &[u8]) -> Option<Vec<&[u8]>> {
-    let of = |element| match Any::from_der(element) {
-        Ok(([], id)) if is(&id, Tag::Oid) => Some(id.data),
-        Ok(_) | Err(_) => None,
-    };
-    elements(value)?.into_iter().map(of).collect()
-}
-
-/// The DER of each element of exactly one SEQUENCE.
-fn elements(value: &[u8]) -> Option<Vec<&[u8]>> {
-    let mut rest = sequence(value)?;
-    let mut elements = Vec::new();
-    while !rest.is_empty() {
-        let (after, _) = Any::from_der(rest).ok()?;
-        elements.push(rest.get(..rest.len().checked_sub(after.len())?)?);
-        rest = after;
-    }
-    Some(elements)
-}
-
-/// The content of exactly one SEQUENCE.
-fn sequence(value: &[u8]) -> Option<&[u8]> {
-    match Any::from_der(value) {
-        Ok(([], sequence)) if is(&sequence, Tag::Sequence) => Some(sequence.data),
-        Ok(_) | Err(_) => None,
-    }
-}
-
-fn is(value: &Any<'_>, tag: Tag) -> bool {
-    value.class() == Class::Universal && value.tag() == tag && value.header.is_constructed() == (tag == Tag::Sequence)
-}
-
-/// 1.3.6.1.5.5.7.1.3
-const QC_STATEMENTS: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 3];
-/// 0.4.0.1862.1.1 (ETSI EN 319 412-5 §4.2.1)
-const QC_COMPLIANCE: &[u8] = &[4, 0, 0x8e, 0x46, 1, 1];
-/// 0.4.0.1862.1.6 (ETSI EN 319 412-5 §4.2.3)
-const QC_TYPE: &[u8] = &[4, 0, 0x8e, 0x46, 1, 6];
-/// 0.4.0.1862.1.6.2
-const QC_TYPE_ESEAL: &[u8] = &[4, 0, 0x8e, 0x46, 1, 6, 2];
-/// 0.4.0.1862.1.6.3
-const QC_TYPE_WEB: &[u8] = &[4, 0, 0x8e, 0x46, 1, 6, 3];
-/// 2.5.4.97
-const ORGANIZATION_IDENTIFIER: &[u8] = &[0x55, 4, 97];
 /// 1.2.840.10045.3.1.7
 const P_256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
 
@@ -242,8 +184,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..80), text in "[ -~]{0,40}") {
-            let value = [&[0x30, u8::try_from(bytes.len()).unwrap()], &bytes[..]].concat();
-            let _ = (qc_statements(&value).is_some(), identifiers(&value).is_some(), unescaped(&text));
+            let _ = unescaped(&text);
             prop_assert!(SealCertificate::read(&bytes).is_err());
         }
     }
