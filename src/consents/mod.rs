@@ -40,6 +40,16 @@ pub enum Source {
     Nobody,
 }
 
+impl Source {
+    /// Its configured name, if it is a service.
+    pub fn name(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Service(settings) => Some(&settings.name),
+            Self::Test(_) | Self::Nobody => None,
+        }
+    }
+}
+
 enum Known {
     Service(Arc<Service>),
     Test(Arc<Scripted>),
@@ -85,7 +95,7 @@ impl Scripted {
 
 /// Counts what services of consents are asked, for the metrics.
 pub trait Observer: Send + Sync {
-    /// Called with the outcome of each question that a request had, and how long a call took, if there was one.
+    /// Called with the outcome of each call and how long it took, and of each question that came to none.
     fn asked(&self, outcome: Outcome, took: Option<Duration>);
 }
 

@@ -27,8 +27,8 @@ pub struct Service {
     client: Client,
     observer: Arc<dyn Observer>,
     resource: Arc<Resource>,
-    /// What it said, and when it was asked.
-    said: Cache<Key, (ConsentState, Instant)>,
+    /// What it said, and when it was asked; that there is no such consent counts for nothing but the order of answers.
+    said: Cache<Key, (Option<ConsentState>, Instant)>,
     flights: Arc<Flights>,
     places: Arc<Places>,
     complaint: Mutex<Complaint>,
@@ -52,13 +52,13 @@ pub(super) enum NoAnswer {
     Fault(Arc<Fault>),
     /// The client's other requests have all its places.
     Share,
+    /// Too many requests wait, those of the client itself among them.
+    Busy,
 }
 
 /// Why a call failed; contains nothing of the answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
-    #[error("too many requests are waiting for its answers")]
-    Busy,
     #[error("it did not answer in time")]
     TimedOut,
     #[error("it refused the gateway itself with status {status}; check the certificate that the entry in `consents` presents", status = status.as_u16())]
@@ -72,9 +72,16 @@ pub(super) enum Fault {
 }
 
 impl Fault {
+    /// Whether the service refuses what it is asked about, rather than the gateway or nothing in particular.
+    const fn is_about_id(&self) -> bool {
+        matches!(
+            self,
+            Self::Fetch(FetchError::Status { status: StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY, .. })
+        )
+    }
+
     fn outcome(&self) -> Outcome {
         match self {
-            Self::Busy => Outcome::Busy,
             Self::TimedOut | Self::Fetch(FetchError::TimedOut { .. }) => Outcome::Timeout,
             Self::Unauthorized { .. } => Outcome::Unauthorized,
             Self::Fetch(FetchError::Status { .. } | FetchError::TooLarge { .. } | FetchError::Encoded { .. })
@@ -138,6 +145,15 @@ impl Service {
                 self.observer.asked(Outcome::ShareExceeded, None);
                 Err(ShareExceeded::Consent { name: self.settings.name.clone() }.into())
             }
+            Err(NoAnswer::Busy) => {
+                self.observer.asked(Outcome::Busy, None);
+                let detail = format!("{}: too many requests are waiting for its answers", self.settings.name).into();
+                Err(Unavailable::Consent { detail }.into())
+            }
+            // It cannot be the id of a consent: the service says so, or the request names one as its client likes.
+            Err(NoAnswer::Fault(fault)) if question.is_of_request() && fault.is_about_id() => {
+                Ok(ConsentAnswer::Unknown)
+            }
             Err(NoAnswer::Fault(fault)) => match self.last_resort(&key) {
                 Some(state) => {
                     self.observer.asked(Outcome::Stale, None);
@@ -153,7 +169,7 @@ impl Service {
 
     /// The last answer, while that counts in place of one that there is not.
     fn last_resort(&self, key: &Key) -> Option<ConsentState> {
-        let (state, asked_at) = self.said.get(key)?;
+        let (Some(state), asked_at) = self.said.get(key)? else { return None };
         let counts_for = self.settings.cache.max_age.saturating_add(self.settings.cache.stale_for);
         (asked_at.elapsed() < counts_for).then_some(state)
     }
@@ -174,7 +190,7 @@ impl Service {
 
     /// What it said within `max_age`.
     pub(super) fn fresh(&self, key: &Key) -> Option<ConsentState> {
-        let (state, asked_at) = self.said.get(key)?;
+        let (Some(state), asked_at) = self.said.get(key)? else { return None };
         (asked_at.elapsed() < self.settings.cache.max_age).then_some(state)
     }
 
@@ -208,35 +224,30 @@ impl Service {
 
     fn take_place(&self, asker: Asker) -> Result<Place, NoAnswer> {
         self.places.take(asker, self.settings.max_waiting).map_err(|none| match none {
-            NoPlace::Full => NoAnswer::Fault(Fault::Busy.into()),
+            NoPlace::Full => NoAnswer::Busy,
             NoPlace::Share => NoAnswer::Share,
         })
     }
 
-    /// One call, within the timeout; what it brings is remembered.
+    /// One call, after waiting for its turn; what it brings is remembered.
     async fn call(&self, (key, url): (&Key, &Url), place: &Place) -> Said {
+        // How long a turn takes to come says nothing of the service: a client could keep its own calls waiting.
+        let turn = tokio::time::timeout(self.settings.timeout, place.turn()).await;
+        let Ok(Some(_turn)) = turn else { return Err(NoAnswer::Busy) };
         let began = instant();
-        let answered = tokio::time::timeout(self.settings.timeout, self.fetch(url, place)).await;
+        let answered = tokio::time::timeout(self.settings.timeout, self.fetch(url)).await;
         let said = answered.unwrap_or(Err(Fault::TimedOut));
         let took = Some(began.elapsed());
         match said {
-            Ok((state, asked_at)) => {
+            Ok(state) => {
                 self.resource.succeeded();
-                match &state {
-                    Some(state) => {
-                        self.observer.asked(Outcome::Known, took);
-                        self.remember(key, state, asked_at);
-                    }
-                    None => {
-                        self.observer.asked(Outcome::Unknown, took);
-                        self.said.invalidate(key);
-                    }
-                }
+                self.observer.asked(if state.is_some() { Outcome::Known } else { Outcome::Unknown }, took);
+                self.remember(key, &state, began);
                 Ok(state)
             }
             Err(fault) => {
                 self.observer.asked(fault.outcome(), took);
-                if !matches!(fault, Fault::Busy) {
+                if !fault.is_about_id() {
                     self.resource.failed(&fault);
                     self.complain(&fault);
                 }
@@ -245,23 +256,20 @@ impl Service {
         }
     }
 
-    /// The answer, and when the request was sent.
-    async fn fetch(&self, url: &Url, place: &Place) -> Result<(Option<ConsentState>, Instant), Fault> {
-        let _turn = place.turn().await.ok_or(Fault::Busy)?;
-        let asked_at = instant();
+    async fn fetch(&self, url: &Url) -> Result<Option<ConsentState>, Fault> {
         let answer = match self.client.get_json_bytes(url).await {
             // A kept connection that turns out to be closed.
             Err(FetchError::BrokenOff { .. }) => self.client.get_json_bytes(url).await,
             answer => answer,
         };
         match answer {
-            Ok(body) => Ok((Some(ConsentState::from_json(&body, &self.settings.members)?), asked_at)),
-            Err(FetchError::Status { status: StatusCode::NOT_FOUND | StatusCode::GONE, .. }) => Ok((None, asked_at)),
+            Ok(body) => Ok(Some(ConsentState::from_json(&body, &self.settings.members)?)),
+            Err(FetchError::Status { status: StatusCode::NOT_FOUND | StatusCode::GONE, .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    fn remember(&self, key: &Key, state: &ConsentState, asked_at: Instant) {
+    fn remember(&self, key: &Key, state: &Option<ConsentState>, asked_at: Instant) {
         // A later call may have returned earlier; its answer is not overwritten.
         let newer = self.said.get(key).is_some_and(|(_, at)| at > asked_at);
         if !newer && !self.settings.cache.max_age.saturating_add(self.settings.cache.stale_for).is_zero() {

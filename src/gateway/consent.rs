@@ -2,13 +2,25 @@
 
 use fapi::UnixTime;
 use fapi::permit::{AwaitsConsent, Judged};
-use fapi::policy::ConsentAnswer;
+use fapi::policy::{ConsentAnswer, ConsentQuestion, PolicyError};
 use fapi::rejection::Cause;
 
 use super::Gateway;
 use crate::trace;
 
 impl Gateway {
+    /// Checks that the consent of a request, if it uses one, was not revoked here since that was judged.
+    ///
+    /// # Errors
+    /// [`PolicyError::ConsentRevoked`].
+    pub fn consent_stands(&self, consent: Option<&ConsentQuestion>, now: UnixTime) -> Result<(), PolicyError> {
+        let Some(consent) = consent else { return Ok(()) };
+        match self.issuers.consent_revoked(consent.issuer.as_deref(), consent.id.as_str(), now) {
+            true => Err(PolicyError::ConsentRevoked { status: "revoked here".into() }),
+            false => Ok(()),
+        }
+    }
+
     /// Finds out in which state the consent is, and judges that. One that was revoked here is in no other state, whatever else is
     /// said of it, also while somebody is asked.
     pub(super) async fn judge_consent(&self, waiting: Box<AwaitsConsent>, now: UnixTime) -> Result<Judged, Cause> {

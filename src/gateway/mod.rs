@@ -128,6 +128,7 @@ impl Gateway {
             self.still_active(token, now)?;
             self.issuers.knows_revocations()?;
         }
+        self.consent_stands(authorized.consent(), now)?;
         let authorized = match authorized.asked().is_some() {
             true => match Box::pin(self.use_assertion(&authorized, now)).await {
                 Ok(Some(first_use)) => authorized.with_assertion_used(&first_use)?,

@@ -88,13 +88,15 @@ impl Proxy {
     /// meanwhile.
     pub(super) fn check_again(&self, context: &mut Context) -> pingora::Result<()> {
         self.check_overdue(context)?;
-        let gateway = &context.generation.gateway;
-        let token = context.exchange.permit().and_then(|permit| permit.token());
-        let Some(error) = token.and_then(|token| gateway.still_active(token.token(), self.clock.unix_time()).err())
-        else {
-            return Ok(());
+        let (gateway, now) = (&context.generation.gateway, self.clock.unix_time());
+        let Some(permit) = context.exchange.permit() else { return Ok(()) };
+        let active = permit.token().map_or(Ok(()), |token| gateway.still_active(token.token(), now));
+        let ended = match (active, gateway.consent_stands(permit.consent(), now)) {
+            (Err(error), _) => Cause::from(error),
+            (Ok(()), Err(error)) => error.into(),
+            (Ok(()), Ok(())) => return Ok(()),
         };
-        Err(context.refuse(error, "the token has ended").into_down())
+        Err(context.refuse(ended, "the token or its consent has ended").into_down())
     }
 
     /// Why an exchange is over that has taken as long as it may.
@@ -114,9 +116,8 @@ impl Context {
     /// Whether the token was revoked since the request was permitted, on a route where that ends the exchange.
     pub(super) fn is_revoked(&self) -> bool {
         let permit = self.exchange.permit().filter(|permit| permit.route().on_expiry == OnExpiry::Close);
-        permit
-            .and_then(|permit| permit.token())
-            .is_some_and(|token| self.generation.gateway.issuers.revoked(token.token()))
+        let issuers = &self.generation.gateway.issuers;
+        permit.and_then(|permit| permit.token()).is_some_and(|token| issuers.revoked(token.token()))
     }
 
     /// How much longer the exchange may take.

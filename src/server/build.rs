@@ -201,8 +201,8 @@ pub(super) fn build(
         })
     });
     let upstreams = upstreams.collect();
+    named.extend(config.consents.iter().filter_map(|source| Some((Kind::Consents, source.name()?.clone()))));
     let consents = Consents::new(config.consents, before.map(|before| &before.gateway.consents), |name| {
-        named.insert((Kind::Consents, name.clone()));
         (Arc::new(metrics.consents(name)), resources.of(Kind::Consents, name))
     })?;
     let authorization_servers = AuthorizationServers::new(

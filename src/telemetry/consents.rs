@@ -27,7 +27,7 @@ impl ConsentFamilies {
         );
         let duration = HistogramOpts::new(
             "fapi_gateway_consent_answer_duration_seconds",
-            "How long calls of services in consents took, including the wait for their turn.",
+            "How long calls of services in consents took, without the wait for their turn.",
         );
         Ok(Self {
             answers: registered(registry, IntCounterVec::new(answers, &["service", "outcome"])?)?,

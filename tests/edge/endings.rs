@@ -252,6 +252,29 @@ async fn half_a_form(world: &World, token: &str) -> Talk {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn br_06_a_consent_that_is_revoked_while_a_form_is_read_permits_nothing() {
+    let consent =
+        "    require: { consent: { id: { claim: /consent_id }, status: { claim: /status, one_of: [AUTHORISED] } } }\n";
+    let world = World::with(|scene| {
+        scene
+            .replace("\"127.0.0.1:0\" }", "\"127.0.0.1:0\", revocations: {} }")
+            .replace("    path: /payments\n", &format!("    path: /payments\n{consent}"))
+    })
+    .await;
+    for (revoked, expected, status) in [("urn:c2", "ok", 201), ("urn:c1", "consent_revoked", 403)] {
+        let token = world.token().claim("consent_id", "urn:c1").claim("status", "AUTHORISED");
+        let mut talk = half_a_form(&world, &world.sign(&token)).await;
+        world.gateway.revoke(&json!({ "consent_id": revoked })).await;
+        let before = world.accounts.server().heads();
+        talk.say(" form").await.unwrap();
+        assert_eq!(talk.head().await, status, "{revoked}");
+        let record = world.gateway.record_where(|record| record["code"] == expected);
+        assert_eq!(record["path"], "/payments", "{revoked}");
+        assert_eq!(world.accounts.server().heads() - before, usize::from(expected == "ok"), "{revoked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn at_05_a_token_that_ends_while_a_form_is_read_permits_nothing() {
     let world = World::with(|scene| scene.replace("\"127.0.0.1:0\" }", "\"127.0.0.1:0\", revocations: {} }")).await;
     for (what, expected) in [("nothing", "ok"), ("it expires", "token_expired"), ("it is revoked", "token_revoked")] {

@@ -35,12 +35,14 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// The usual route with `require.consent`, and a service beside the issuer with these further keys.
 fn requiring(scene: Scene, consent: &str, service: &str) -> Scene {
     let url = format!("{}/consents/{{consent_id}}", scene.issuer());
+    // A machine under load may take its time.
+    let timeout = if service.contains("timeout") { "" } else { ", timeout: 20s" };
     scene
         .replace("    scopes: [accounts]\n", &format!("    scopes: [accounts]\n    require: {{ consent: {consent} }}\n"))
         .replace(
             "routes:\n",
             &format!(
-                "consents:\n  bank: {{ url: \"{url}\", status: /data/status, client: /data/client, trust_anchors: [ca.pem]{service} }}\nroutes:\n"
+                "consents:\n  bank: {{ url: \"{url}\", status: /data/status, client: /data/client, trust_anchors: [ca.pem]{timeout}{service} }}\nroutes:\n"
             ),
         )
 }
@@ -284,6 +286,75 @@ async fn one_client_cannot_keep_another_from_being_told() {
     let other = token(&world).claim("client_id", "another").claim("consent_id", "urn:c9");
     assert_eq!(judge(&world, &other).await, of(200, "ok"), "control: another client");
     waiting.abort();
+    let service = ", timeout: 9s, max_waiting: 1, cache: { max_age: 0s }";
+    let world = World::with(|scene| requiring(scene, ASKED, service)).await;
+    world.issuer.script(CONSENT, Answer::hanging());
+    let waiting = tokio::spawn({
+        let (client, request): (Client, _) = (world.client(), request("/accounts", &world.sign(&token(&world))));
+        async move { client.send(request).await.map(drop) }
+    });
+    world.issuer.wait_for(CONSENT, 1, DEADLINE).await.expect("the first asks");
+    let other = token(&world).claim("client_id", "another").claim("consent_id", "urn:c9");
+    assert_eq!(judge(&world, &other).await, of(503, "consent_unavailable"));
+    let busy = "fapi_gateway_consent_answers_total{outcome=\"busy\",service=\"bank\"} 1\n";
+    assert!(world.gateway.admin("/metrics").await.1.contains(busy));
+    waiting.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_keeps_its_own_calls_waiting_gets_no_last_answer() {
+    let service = ", timeout: 500ms, max_calls: 2, cache: { max_age: 1ms, stale_for: 1h }";
+    let world = World::with(|scene| requiring(scene, ASKED, service)).await;
+    let client = client_id(&world);
+    world.issuer.script(CONSENT, state("AUTHORISED", &client));
+    assert_eq!(judge(&world, &token(&world)).await, of(200, "ok"));
+    world.issuer.script(CONSENT, state("REVOKED", &client));
+    let other = "/consents/urn%3Ac2";
+    world.issuer.script(other, Answer::hanging());
+    let hangs = request("/accounts", &world.sign(&token(&world).claim("consent_id", "urn:c2")));
+    let waiting = tokio::spawn({
+        let (client, hangs): (Client, _) = (world.client(), hangs);
+        async move { client.send(hangs).await.map(drop) }
+    });
+    world.issuer.wait_for(other, 1, DEADLINE).await.expect("its one turn is taken");
+    let asked = world.issuer.requests_to(CONSENT);
+    let (status, code) = judge(&world, &token(&world)).await;
+    // It gets its turn when the first call has ended, just before its own wait does, or not.
+    let was_asked = world.issuer.requests_to(CONSENT) > asked;
+    assert_eq!((status, &*code), if was_asked { (403, "consent_revoked") } else { (503, "consent_unavailable") });
+    waiting.await.expect("it ends").expect("it is answered");
+    assert_eq!(judge(&world, &token(&world)).await, of(403, "consent_revoked"), "control");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_service_says_of_an_id_that_a_client_made_up_is_the_clients_fault() {
+    let by_field = "{ id: { header: Consent-ID }, status: { ask: bank, one_of: [AUTHORISED] } }";
+    for (consent, expected) in [(by_field, (403, "consent_unknown")), (ASKED, (503, "consent_unavailable"))] {
+        let world = World::with(|scene| requiring(scene, consent, ", cache: { max_age: 0s }")).await;
+        let asks = || call(&world, &token(&world), "/accounts", &[("consent-id", "urn:c1")]);
+        world.issuer.script(CONSENT, state("AUTHORISED", &client_id(&world)));
+        assert_eq!(world.judge(asks()).await, of(200, "ok"), "control");
+        for status in [StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY] {
+            world.issuer.script(CONSENT, Answer::status(status));
+            assert_eq!(world.judge(asks()).await, of(expected.0, expected.1), "{consent} {status}");
+        }
+        let status: Value = serde_json::from_str(&world.gateway.admin("/status").await.1).expect("JSON");
+        let resources = status.to_string();
+        assert!(resources.contains("\"consents\"") && !resources.contains("answered with status 4"), "{resources}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_reload_the_service_is_still_seen_and_what_it_said_still_counts() {
+    let world = World::with(|scene| requiring(scene, ASKED, ", cache: { max_age: 5m }")).await;
+    world.issuer.script(CONSENT, state("AUTHORISED", &client_id(&world)));
+    assert_eq!(judge(&world, &token(&world)).await, of(200, "ok"));
+    world.reload(1, |yaml| yaml.replace("header_bytes: 32KiB", "header_bytes: 31KiB")).await;
+    assert_eq!(judge(&world, &token(&world)).await, of(200, "ok"));
+    assert_eq!(world.issuer.requests_to(CONSENT), 1);
+    assert!(world.gateway.admin("/status").await.1.contains("\"consents\""));
+    world.reload(2, |yaml| yaml.replace("status: /data/status", "status: /data/client")).await;
+    assert_eq!(judge(&world, &token(&world)).await, of(403, "consent_refused"), "it is asked for something else");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,8 @@
 //! Names are compared by class: in lower case, with every character other than a letter or digit read as `-`, since
 //! servers may read them so.
 
-use http::HeaderName;
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// A set of names, each of which stands for all of its class.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +31,17 @@ impl FieldNames {
     pub(crate) fn contain_class(&self, class: &str) -> bool {
         self.0.binary_search_by(|own| (**own).cmp(class)).is_ok()
     }
+}
+
+/// The value of the one field that any server may read as `name`, which is in lower case; `None` if there is none or several, or if it
+/// is for this hop alone (RFC 9110 §7.6.1), so that whoever is behind does not see it.
+pub(crate) fn sole_of_class<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let class = class_of(name.as_str());
+    let mut alike = headers.iter().filter(|(field, _)| *field == name || class_of(field.as_str()) == class);
+    let (field, value) = alike.next()?;
+    let options = headers.get_all(CONNECTION).iter().flat_map(|options| options.as_bytes().split(|byte| *byte == b','));
+    let mut of_this_hop = options.filter(|option| option.trim_ascii().eq_ignore_ascii_case(name.as_str().as_bytes()));
+    (alike.next().is_none() && field == name && of_this_hop.next().is_none()).then_some(value)
 }
 
 /// Whether a name differs from its class, apart from case.

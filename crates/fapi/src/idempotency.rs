@@ -9,9 +9,8 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, Method};
 
 use crate::code::Code;
-use crate::field_names::class_of;
+use crate::field_names::{class_of, sole_of_class};
 use crate::sha256;
-use crate::text::sole_value;
 
 /// The field with the key.
 pub const X_IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("x-idempotency-key");
@@ -53,14 +52,13 @@ impl Rule {
         }
         // A server that reads `_` as `-` would take another key for this one.
         let name = X_IDEMPOTENCY_KEY;
-        let mut fields = headers.keys().filter(|field| class_of(field.as_str()) == name.as_str());
-        match (fields.next(), fields.next(), self.presence) {
-            (None, _, Presence::Required) => return Err(IdempotencyError::Missing),
-            (None, _, Presence::WhenPresent) => return Ok(None),
-            (Some(_), Some(_), _) => return Err(IdempotencyError::Malformed),
-            (Some(_), None, _) => {}
+        if !headers.keys().any(|field| class_of(field.as_str()) == name.as_str()) {
+            return match self.presence {
+                Presence::Required => Err(IdempotencyError::Missing),
+                Presence::WhenPresent => Ok(None),
+            };
         }
-        let value = sole_value(headers, &name).map(|value| value.as_bytes());
+        let value = sole_of_class(headers, &name).map(|value| value.as_bytes());
         let is_key = |value: &&[u8]| (1..=LONGEST).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
         let value = value.filter(is_key).ok_or(IdempotencyError::Malformed)?;
         let client_id = client_id.ok_or(IdempotencyError::ClientUnknown)?;

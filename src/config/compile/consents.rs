@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fapi::ecosystem::Ecosystem;
+use fapi::headers::StripList;
 use fapi::policy::{
     ClaimPlace, ConsentMembers, ConsentPlace, ConsentRule, ConsentUse, DetailPlace, InvalidPolicy, Operand,
     ScopePrefix, StatusSource, Statuses,
@@ -186,11 +187,16 @@ impl Build<'_> {
     }
 
     fn field_name(&mut self, at: &KeyPath, name: &str) -> Option<HeaderName> {
-        let parsed = HeaderName::try_from(name).ok();
-        if parsed.is_none() {
+        let Ok(parsed) = HeaderName::try_from(name) else {
             self.problem(at, "this is not the name of a header field; write such as `Consent-ID`");
+            return None;
+        };
+        if StripList::new([]).holds(parsed.as_str()) {
+            let problem = "the gateway removes this field from requests, so that nobody behind it would see what is compared; write another";
+            self.problem(at, problem);
+            return None;
         }
-        parsed
+        Some(parsed)
     }
 
     fn consent_status(

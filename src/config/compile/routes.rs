@@ -98,9 +98,13 @@ struct Unsaid<'u> {
     nonce: file::NonceMode,
     formats: &'u ErrorFormats,
     client_keys: &'u BTreeMap<String, file::ClientKeys>,
+    body_bytes: u64,
     consents: &'u ConsentServices,
     directories: &'u BTreeMap<String, file::Directory>,
 }
+
+/// The largest content of a request with an idempotency key, on a route that does not say.
+const KEYED_BYTES: u64 = 256 * 1024;
 
 impl Build<'_> {
     pub(super) fn routes(
@@ -119,7 +123,8 @@ impl Build<'_> {
         let consents = &ConsentServices::of(file);
         let no_directories = BTreeMap::new();
         let directories = file.directories.as_ref().unwrap_or(&no_directories);
-        let unsaid = Unsaid { profile, ecosystem, nonce, formats, client_keys, consents, directories };
+        let body_bytes = file.limits.as_ref().and_then(|limits| limits.body_bytes).map_or(u64::MAX, |size| size.0);
+        let unsaid = Unsaid { profile, ecosystem, nonce, formats, client_keys, body_bytes, consents, directories };
         // In front of an authorization server alone, there is none.
         let entries = match file.routes.as_deref_mut() {
             None if file.authorization_servers.is_some() => &mut [],
@@ -200,6 +205,10 @@ impl Build<'_> {
         }
         let upstream = self.upstream_of(&at.key("upstream"), entry.upstream.as_deref(), names);
         let forward = self.forward(&at.key("forward"), entry, upstream.as_ref(), names, readable);
+        // Content that a key names is kept until all of it is there; who expects files says how large they are.
+        if entry.idempotency_key.is_some() && unsaid.body_bytes > KEYED_BYTES {
+            entry.limits.get_or_insert_default().body_bytes.get_or_insert(scalar::Size(KEYED_BYTES));
+        }
         let limits = self.route_limits(&at.key("limits"), entry.limits.as_mut());
         let on_expiry = match entry.on_expiry.get_or_insert_default() {
             file::OnExpiry::Continue => OnExpiry::Continue,

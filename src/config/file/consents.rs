@@ -27,7 +27,7 @@ pub(in crate::config) struct ConsentService {
     pub(in crate::config) certificate: Option<FilePath>,
     /// PEM file with the key of that certificate.
     pub(in crate::config) private_key: Option<FilePath>,
-    /// How long one call may take, including the wait for its turn; from 1ms to 30s.
+    /// How long one call may take, and how long it may wait for its turn; from 1ms to 30s.
     #[schemars(extend("default" = "2s"))]
     pub(in crate::config) timeout: Option<Duration>,
     /// How many calls may be in progress at a time.

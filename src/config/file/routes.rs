@@ -186,7 +186,7 @@ pub(in crate::config) struct Route {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct RouteLimits {
-    /// Largest request body, above 0B. Default: `limits.body_bytes`.
+    /// Largest request body, above 0B. Default: `limits.body_bytes`; with `idempotency_key`, at most 256KiB.
     pub(in crate::config) body_bytes: Option<Size>,
     /// How long a request body may take, whatever its rate. Default: `limits.body_timeout` and `limits.body_min_rate`.
     pub(in crate::config) body_timeout: Option<Duration>,

@@ -29,7 +29,8 @@ impl AwaitsConsent {
             None => Err(PolicyError::ConsentUnknown),
         };
         match (judged, self.shadow) {
-            (Ok(()), _) => Ok(self.rest),
+            (Ok(()), None) => Ok(self.rest.using(self.question)),
+            (Ok(()), Some(_)) => Ok(self.rest),
             (Err(error), None) => Err(error),
             (Err(error), Some(shadow)) => Ok(self.rest.noting(WouldDeny::by_policy(error.code(), &error, shadow))),
         }

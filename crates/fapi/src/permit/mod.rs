@@ -9,7 +9,7 @@
 //! ```compile_fail
 //! use fapi::{permit::Permit, route::Matched};
 //! fn forge(matched: Matched) -> Permit {
-//!     Permit { matched, token: None, shadow: None, would_deny: None, asked: None, signed: None } // the fields are private
+//!     Permit { matched, consent: None, token: None, shadow: None, would_deny: None, asked: None, signed: None } // the fields are private
 //! }
 //! ```
 //!
@@ -330,6 +330,23 @@ impl Judged {
         }
     }
 
+    /// The same, of a request that uses this consent.
+    fn using(self, consent: ConsentQuestion) -> Self {
+        if let Self::AwaitsSignature(waiting) = self {
+            let AwaitsSignature { rest, rules, shadow } = *waiting;
+            return Self::AwaitsSignature(AwaitsSignature { rest: rest.using(consent), rules, shadow }.into());
+        }
+        let consent = Some(Arc::new(consent));
+        match self {
+            Self::Authorized(authorized) => Self::Authorized(Authorized { consent, ..authorized }),
+            Self::AwaitsForm(AwaitsForm(authorized)) => {
+                Self::AwaitsForm(AwaitsForm(Authorized { consent, ..authorized }))
+            }
+            Self::AwaitsBody(waiting) => Self::AwaitsBody(AwaitsBody { consent, ..*waiting }.into()),
+            other @ (Self::AwaitsSignature(_) | Self::AwaitsConsent(_) | Self::AwaitsParameters(_)) => other,
+        }
+    }
+
     /// The same, of which it is noted that it would be refused. What was noted before is the reason that counts.
     fn noting(self, noted: WouldDeny) -> Self {
         if let Self::AwaitsSignature(waiting) = self {
@@ -397,6 +414,7 @@ pub struct AwaitsBody {
     guard: Guard,
     token: AcceptedToken,
     remaining: Remaining,
+    consent: Option<Arc<ConsentQuestion>>,
     shadow: Option<InShadow>,
     would_deny: Option<Box<WouldDeny>>,
     signed: Option<Box<SignedRequest>>,
@@ -411,7 +429,7 @@ impl From<AwaitsBody> for Judged {
 
 impl AwaitsBody {
     const fn of(guard: Guard, token: AcceptedToken, remaining: Remaining, shadow: Option<InShadow>) -> Self {
-        Self { guard, token, remaining, shadow, would_deny: None, signed: None, key: None }
+        Self { guard, token, remaining, consent: None, shadow, would_deny: None, signed: None, key: None }
     }
 
     /// The route, whose limits the body has.
@@ -425,7 +443,8 @@ impl AwaitsBody {
     /// # Errors
     /// [`PolicyError`].
     pub fn judge(self, body: &[u8]) -> Result<Authorized, PolicyError> {
-        let Self { guard: Guard { matched, policy }, token, remaining, shadow, would_deny, signed, key } = self;
+        let Self { guard: Guard { matched, policy }, token, remaining, consent, shadow, would_deny, signed, key } =
+            self;
         let payload = signed.as_ref().and_then(|signed| signed.payload());
         let body = payload.map_or(body, str::as_bytes);
         let noted = match (policy.check_body(token.claims(), &remaining, body), shadow) {
@@ -434,7 +453,8 @@ impl AwaitsBody {
             (Err(error), Some(shadow)) => Some(WouldDeny::by_policy(error.code(), &error, shadow).into()),
         };
         let would_deny = would_deny.or(noted);
-        Ok(Authorized { matched, token: Some(token), shadow, would_deny, asked: None, signed, key })
+        let authorized = Authorized { consent, shadow, would_deny, signed, key, ..Authorized::open(matched) };
+        Ok(Authorized { token: Some(token), ..authorized })
     }
 
     /// Lets a body pass that cannot be read as a whole before it is forwarded, if the route is in shadow.
@@ -454,6 +474,8 @@ impl AwaitsBody {
 #[derive(Debug)]
 pub struct Authorized {
     matched: Matched,
+    /// The consent that it uses, which may be revoked until it is redeemed, and after.
+    consent: Option<Arc<ConsentQuestion>>,
     token: Option<AcceptedToken>,
     shadow: Option<InShadow>,
     would_deny: Option<Box<WouldDeny>>,
@@ -464,7 +486,16 @@ pub struct Authorized {
 
 impl Authorized {
     const fn open(matched: Matched) -> Self {
-        Self { matched, token: None, shadow: None, would_deny: None, asked: None, signed: None, key: None }
+        Self {
+            matched,
+            consent: None,
+            token: None,
+            shadow: None,
+            would_deny: None,
+            asked: None,
+            signed: None,
+            key: None,
+        }
     }
 
     /// What remains to be judged of a body that these headers declare.
@@ -580,6 +611,11 @@ impl Authorized {
         Ok(Self { would_deny: self.would_deny.or_else(noted), signed, ..self })
     }
 
+    /// The consent that it uses, if its route requires one and is not in shadow: it may be revoked meanwhile.
+    pub fn consent(&self) -> Option<&ConsentQuestion> {
+        self.consent.as_deref()
+    }
+
     /// The token, unless the route is public.
     pub fn token(&self) -> Option<&ActiveToken> {
         self.token.as_ref().map(|token| &**token.token())
@@ -607,8 +643,8 @@ impl Authorized {
             (Some(proof), Some(first_use)) if first_use.is_of(proof.id()) => {}
             (Some(_), _) => return Err(DpopError::Replayed),
         }
-        let Self { matched, token, shadow, would_deny, asked, signed, key: _ } = self;
-        Ok(Permit { shadow, would_deny, asked, signed: signed.map(Arc::from), ..Permit::of(matched, token) })
+        let Self { matched, consent, token, shadow, would_deny, asked, signed, key: _ } = self;
+        Ok(Permit { consent, shadow, would_deny, asked, signed: signed.map(Arc::from), ..Permit::of(matched, token) })
     }
 
     /// Returns the permit of a request whose proof or assertion cannot be redeemed for this reason, if the route is in shadow: a
@@ -631,6 +667,7 @@ impl Authorized {
 #[derive(Clone, Debug)]
 pub struct Permit {
     matched: Matched,
+    consent: Option<Arc<ConsentQuestion>>,
     token: Option<AcceptedToken>,
     shadow: Option<InShadow>,
     would_deny: Option<Box<WouldDeny>>,
@@ -640,7 +677,7 @@ pub struct Permit {
 
 impl Permit {
     const fn of(matched: Matched, token: Option<AcceptedToken>) -> Self {
-        Self { matched, token, shadow: None, would_deny: None, asked: None, signed: None }
+        Self { matched, consent: None, token, shadow: None, would_deny: None, asked: None, signed: None }
     }
 
     /// Where the request may go.
@@ -661,6 +698,11 @@ impl Permit {
     /// The token, unless the route is public.
     pub const fn token(&self) -> Option<&AcceptedToken> {
         self.token.as_ref()
+    }
+
+    /// The consent that it uses, as [`Authorized::consent`] has it.
+    pub fn consent(&self) -> Option<&ConsentQuestion> {
+        self.consent.as_deref()
     }
 
     /// The request, at an endpoint of an authorization server.

@@ -11,8 +11,9 @@ use serde_json::{Map, Value};
 use super::error::{InvalidPolicy, PolicyError};
 use super::request::{Operand, OperandValue, Part, RequestValues};
 use super::value::Pointer;
+use crate::field_names::sole_of_class;
 use crate::jose::json::parse_object;
-use crate::text::{Names, shown_text, shown_value, sole_value};
+use crate::text::{Names, shown_text, shown_value};
 use crate::token::Claims;
 
 /// What a route says of consents.
@@ -181,6 +182,13 @@ pub struct ConsentQuestion {
     pub asked: Option<usize>,
     /// Whether the request alone names it, so that only the answer shows whose it is.
     of_request: bool,
+}
+
+impl ConsentQuestion {
+    /// Whether the request alone names it, as its client likes.
+    pub const fn is_of_request(&self) -> bool {
+        self.of_request
+    }
 }
 
 /// What is known of a consent.
@@ -443,9 +451,9 @@ impl ConsentUse {
     }
 }
 
-/// The value of a field that is there once.
+/// The value of a field that is there once, whoever reads it, and that goes on.
 fn field<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
-    sole_value(headers, name)?.to_str().ok()
+    sole_of_class(headers, name)?.to_str().ok()
 }
 
 #[cfg(test)]
@@ -528,7 +536,13 @@ mod tests {
         let in_field = rule(ConsentPlace::Header(HeaderName::from_static("consent-id")));
         assert_eq!(code(check(&in_field, json!({}), &[("consent-id", "c1")])), Ok("c1".into()));
         assert_eq!(code(check(&in_field, json!({}), &[])), missing);
-        assert_eq!(code(check(&in_field, json!({}), &[("consent-id", "c1"), ("consent-id", "c1")])), missing);
+        for others in [[("consent-id", "c1")], [("consent_id", "c2")], [("connection", "close, Consent-ID")]] {
+            let fields = [&[("consent-id", "c1")][..], &others].concat();
+            assert_eq!(code(check(&in_field, json!({}), &fields)), missing, "{others:?}");
+        }
+        assert_eq!(code(check(&in_field, json!({}), &[("consent_id", "c1")])), missing);
+        let beside = [("consent-id", "c1"), ("connection", "close"), ("consent", "c2")];
+        assert_eq!(code(check(&in_field, json!({}), &beside)), Ok("c1".into()), "control");
     }
 
     #[test]
