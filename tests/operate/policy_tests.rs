@@ -38,11 +38,14 @@ const PERMITTED: &str = "\
 #[test]
 fn every_configuration_that_is_shipped_has_tests_that_hold_and_reach_all_of_it() {
     let overlays = root().join("deploy/kubernetes/overlays");
-    for folder in
-        [root().into(), root().join("deploy/kubernetes/base"), overlays.join("standalone"), overlays.join("bank")]
-    {
+    let mut folders =
+        vec![root().into(), root().join("deploy/kubernetes/base"), overlays.join("standalone"), overlays.join("bank")];
+    let examples = std::fs::read_dir(root().join("deploy/examples")).expect("the examples");
+    folders.extend(examples.map(|entry| entry.expect("an example").path()));
+    assert!(folders.len() >= 13, "{folders:?}");
+    for folder in folders {
         let (code, out, err) = check(&folder.join("gateway.yaml"), &[&folder.join("gateway.tests.yaml")]);
-        assert_eq!(code, Some(0), "{out}{err}");
+        assert_eq!(code, Some(0), "{}: {out}{err}", folder.display());
         assert!(out.contains(" policy tests hold\n"), "{out}");
         for nothing in ["no test is permitted: none\n", "no test is refused: none\n"] {
             assert!(out.contains(nothing), "{}: {out}", folder.display());
