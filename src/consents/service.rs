@@ -8,6 +8,7 @@ use fapi::sha256;
 use http::StatusCode;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
+use reqwest::Url;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -66,8 +67,6 @@ pub(super) enum Fault {
     Fetch(FetchError),
     #[error(transparent)]
     Answer(#[from] ConsentAnswerError),
-    #[error("the id of the consent or of the client cannot stand in its URL")]
-    Unaskable,
     #[error("the call was lost")]
     Lost,
 }
@@ -79,8 +78,7 @@ impl Fault {
             Self::TimedOut | Self::Fetch(FetchError::TimedOut { .. }) => Outcome::Timeout,
             Self::Unauthorized { .. } => Outcome::Unauthorized,
             Self::Fetch(FetchError::Status { .. } | FetchError::TooLarge { .. } | FetchError::Encoded { .. })
-            | Self::Answer(_)
-            | Self::Unaskable => Outcome::Invalid,
+            | Self::Answer(_) => Outcome::Invalid,
             Self::Fetch(_) | Self::Lost => Outcome::Unreachable,
         }
     }
@@ -126,19 +124,21 @@ impl Service {
     /// [`Unavailable::Consent`] and [`ShareExceeded::Consent`].
     pub(super) async fn answer(self: &Arc<Self>, question: &ConsentQuestion) -> Result<ConsentAnswer, Cause> {
         let key = self.key(question);
+        // The token names nobody, or somebody who could have no consent: that is not the service's fault.
+        let Some(url) = self.url(&key) else { return Ok(ConsentAnswer::Unknown) };
         if let Some(state) = self.fresh(&key) {
             self.observer.asked(Outcome::Cached, None);
             return Ok(ConsentAnswer::Known(state));
         }
         let asker = question.client_id.as_deref().map_or(Asker::Unknown, |id| Asker::Client(sha256(id.as_bytes())));
-        match self.ask(&key, asker).await {
+        match self.ask((&key, url), asker).await {
             Ok(Some(state)) => Ok(ConsentAnswer::Known(state)),
             Ok(None) => Ok(ConsentAnswer::Unknown),
             Err(NoAnswer::Share) => {
                 self.observer.asked(Outcome::ShareExceeded, None);
                 Err(ShareExceeded::Consent { name: self.settings.name.clone() }.into())
             }
-            Err(NoAnswer::Fault(fault)) => match self.last_resort(&key, &fault) {
+            Err(NoAnswer::Fault(fault)) => match self.last_resort(&key) {
                 Some(state) => {
                     self.observer.asked(Outcome::Stale, None);
                     Ok(ConsentAnswer::Known(state))
@@ -152,8 +152,8 @@ impl Service {
     }
 
     /// The last answer, while that counts in place of one that there is not.
-    fn last_resort(&self, key: &Key, fault: &Fault) -> Option<ConsentState> {
-        let (state, asked_at) = self.said.get(key).filter(|_| !matches!(fault, Fault::Unaskable))?;
+    fn last_resort(&self, key: &Key) -> Option<ConsentState> {
+        let (state, asked_at) = self.said.get(key)?;
         let counts_for = self.settings.cache.max_age.saturating_add(self.settings.cache.stale_for);
         (asked_at.elapsed() < counts_for).then_some(state)
     }
@@ -163,6 +163,15 @@ impl Service {
         Key { consent_id: question.id.as_str().into(), client_id }
     }
 
+    /// Where it is asked; `None` if an id is missing or cannot stand there.
+    fn url(&self, key: &Key) -> Option<Url> {
+        let client_id = match (self.settings.url.names_client(), &key.client_id) {
+            (true, client_id) => client_id.as_deref().filter(|id| !id.is_empty())?,
+            (false, _) => "",
+        };
+        self.settings.url.expand(&key.consent_id, client_id)
+    }
+
     /// What it said within `max_age`.
     pub(super) fn fresh(&self, key: &Key) -> Option<ConsentState> {
         let (state, asked_at) = self.said.get(key)?;
@@ -170,11 +179,11 @@ impl Service {
     }
 
     /// Asks, in a call that other requests about the same may share.
-    async fn ask(self: &Arc<Self>, key: &Key, asker: Asker) -> Said {
+    async fn ask(self: &Arc<Self>, (key, url): (&Key, Url), asker: Asker) -> Said {
         // An answer that may be no older than the request is its own.
         if self.settings.cache.max_age.is_zero() {
             let place = self.take_place(asker)?;
-            return self.call(key, &place).await;
+            return self.call((key, &url), &place).await;
         }
         let mut outcome = match self.flights.join(key, || self.take_place(asker))? {
             Joined::Flight(outcome) => outcome,
@@ -185,7 +194,7 @@ impl Service {
                     let said = match service.fresh(&key) {
                         // Of a call that has ended since the caller looked.
                         Some(state) => Ok(Some(state)),
-                        None => service.call(&key, begun.place()).await,
+                        None => service.call((&key, &url), begun.place()).await,
                     };
                     begun.end(said);
                 });
@@ -205,9 +214,9 @@ impl Service {
     }
 
     /// One call, within the timeout; what it brings is remembered.
-    async fn call(&self, key: &Key, place: &Place) -> Said {
+    async fn call(&self, (key, url): (&Key, &Url), place: &Place) -> Said {
         let began = instant();
-        let answered = tokio::time::timeout(self.settings.timeout, self.fetch(key, place)).await;
+        let answered = tokio::time::timeout(self.settings.timeout, self.fetch(url, place)).await;
         let said = answered.unwrap_or(Err(Fault::TimedOut));
         let took = Some(began.elapsed());
         match said {
@@ -227,7 +236,7 @@ impl Service {
             }
             Err(fault) => {
                 self.observer.asked(fault.outcome(), took);
-                if !matches!(fault, Fault::Busy | Fault::Unaskable) {
+                if !matches!(fault, Fault::Busy) {
                     self.resource.failed(&fault);
                     self.complain(&fault);
                 }
@@ -237,17 +246,12 @@ impl Service {
     }
 
     /// The answer, and when the request was sent.
-    async fn fetch(&self, key: &Key, place: &Place) -> Result<(Option<ConsentState>, Instant), Fault> {
-        let client_id = key.client_id.as_deref().unwrap_or_default();
-        if self.settings.url.names_client() && client_id.is_empty() {
-            return Err(Fault::Unaskable);
-        }
-        let url = self.settings.url.expand(&key.consent_id, client_id).ok_or(Fault::Unaskable)?;
+    async fn fetch(&self, url: &Url, place: &Place) -> Result<(Option<ConsentState>, Instant), Fault> {
         let _turn = place.turn().await.ok_or(Fault::Busy)?;
         let asked_at = instant();
-        let answer = match self.client.get_json_bytes(&url).await {
+        let answer = match self.client.get_json_bytes(url).await {
             // A kept connection that turns out to be closed.
-            Err(FetchError::BrokenOff { .. }) => self.client.get_json_bytes(&url).await,
+            Err(FetchError::BrokenOff { .. }) => self.client.get_json_bytes(url).await,
             answer => answer,
         };
         match answer {

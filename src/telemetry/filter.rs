@@ -92,7 +92,7 @@ fn is_known(target: &str) -> bool {
 }
 
 /// The modules of the gateway.
-const PARTS: [&str; 25] = [
+const PARTS: [&str; 28] = [
     "admin",
     "authorization_server",
     "certificate",
@@ -100,8 +100,11 @@ const PARTS: [&str; 25] = [
     "commands",
     "config",
     "connection",
+    "consents",
+    "directory",
     "gateway",
     "generation",
+    "idempotency",
     "issuer",
     "otlp",
     "pkcs11",

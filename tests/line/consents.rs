@@ -9,6 +9,7 @@ use sandbox::https::Answer;
 use sandbox::tokens::AccessToken;
 use serde_json::{Value, json};
 
+use super::ecosystems::of_participant;
 use super::sent;
 use crate::support::client::Client;
 use crate::support::{ORIGIN, Scene, World, request};
@@ -235,11 +236,14 @@ async fn uk_17_a_request_is_for_the_consent_of_its_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bg_08_a_consent_that_the_request_names_is_the_clients_own() {
     let consent = "{ id: { header: Consent-ID }, status: { ask: bank } }";
-    let world = World::with(|scene| {
-        let profile = "profile: { base: fapi2-security, ecosystem: berlin-group }\n";
-        requiring(scene.replace("profile: fapi2-security\n", profile), consent, ", cache: { max_age: 0s }")
-    })
-    .await;
+    let world = of_participant(
+        World::with(|scene| {
+            let profile = "profile: { base: fapi2-security, ecosystem: berlin-group }\n";
+            requiring(scene.replace("profile: fapi2-security\n", profile), consent, ", cache: { max_age: 0s }")
+        })
+        .await,
+        "berlin-group",
+    );
     let id = ("x-request-id", "c770aef3-6784-41f7-8e0e-ff5f97bddb3a");
     let client = client_id(&world);
     let told = async |fields: &[(&str, &str)]| -> (u16, String, Value) {

@@ -39,7 +39,11 @@ fn base(id: &str) -> [(&'static str, &str); 4] {
 /// A world in an ecosystem, with a client whose certificate is of the kind that the ecosystem asks for.
 async fn world(ecosystem: &str) -> World {
     let profile = format!("profile: {{ base: fapi2-security, ecosystem: {ecosystem} }}\n");
-    let mut world = World::with(|scene| scene.replace("profile: fapi2-security\n", &profile)).await;
+    of_participant(World::with(|scene| scene.replace("profile: fapi2-security\n", &profile)).await, ecosystem)
+}
+
+/// The world with a client that has a certificate of the kind that this ecosystem asks for.
+pub(super) fn of_participant(mut world: World, ecosystem: &str) -> World {
     world.c1 = match ecosystem {
         "brazil" => world.authority.client_with("client-1", brazilian(UUID, UUID)),
         _ => world.authority.client_with("client-1", provider("PSDDE-BAFIN-123456", &[Role::AccountInformation])),
@@ -147,12 +151,15 @@ async fn uk_04_au_10_bg_12_content_and_answers_have_media_types_of_the_ecosystem
         ("uk-obie-3.1", "    media_types: { requests: [text/csv], responses: [text/csv] }\n", Some("text/csv")),
     ] {
         let profile = format!("profile: {{ base: fapi2-security, ecosystem: {ecosystem} }}\n");
-        let world = World::with(|scene| {
-            scene
-                .replace("profile: fapi2-security\n", &profile)
-                .replace("    scopes: [accounts]\n", &format!("{more}    scopes: [accounts]\n"))
-        })
-        .await;
+        let world = of_participant(
+            World::with(|scene| {
+                scene
+                    .replace("profile: fapi2-security\n", &profile)
+                    .replace("    scopes: [accounts]\n", &format!("{more}    scopes: [accounts]\n"))
+            })
+            .await,
+            ecosystem,
+        );
         let json = if more.is_empty() { "application/json" } else { "text/csv" };
         let accepting = async |accept: &str| {
             let id = fresh_uuid();
@@ -202,12 +209,15 @@ async fn br_05_au_14_a_token_lives_no_longer_than_the_ecosystem_says_or_the_rout
         ("cdr", "    require: { token_lifetime: 5m }\n", 300),
     ] {
         let profile = format!("profile: {{ base: fapi2-security, ecosystem: {ecosystem} }}\n");
-        let world = World::with(|scene| {
-            scene
-                .replace("profile: fapi2-security\n", &profile)
-                .replace("    scopes: [accounts]\n", &format!("{more}    scopes: [accounts]\n"))
-        })
-        .await;
+        let world = of_participant(
+            World::with(|scene| {
+                scene
+                    .replace("profile: fapi2-security\n", &profile)
+                    .replace("    scopes: [accounts]\n", &format!("{more}    scopes: [accounts]\n"))
+            })
+            .await,
+            ecosystem,
+        );
         let judged = async |lifetime: u64| {
             let now = world.clock.now();
             let token = world.sign(&world.token().claim("iat", now).expires_at(now + lifetime));

@@ -11,6 +11,7 @@ use sandbox::tokens::Proof;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
+use super::ecosystems::of_participant;
 use crate::support::client::Client;
 use crate::support::redis::Redis;
 use crate::support::{ORIGIN, Running, Scene, World};
@@ -319,8 +320,10 @@ async fn uk_06_br_19_an_ecosystem_has_a_status_and_a_code_of_its_own() {
         ("fdx", 422, "/code", "422"),
     ] {
         let profile = format!("profile: {{ base: fapi2-security, ecosystem: {ecosystem} }}\n");
-        let world =
-            World::with(|scene| keyed(scene, "required", "").replace("profile: fapi2-security\n", &profile)).await;
+        let world = of_participant(
+            World::with(|scene| keyed(scene, "required", "").replace("profile: fapi2-security\n", &profile)).await,
+            ecosystem,
+        );
         let sent = |body: &'static str| {
             let mut request = payment(&world, "key", body);
             let id = uuid::Uuid::new_v4().to_string().parse().unwrap();

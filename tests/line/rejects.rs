@@ -371,6 +371,12 @@ async fn requirements(covered: &Covered) {
       claims: [{ claim: /consent/status, equals: authorised }]
       authorization_details: [{ type: account_information, actions: [read] }]
       authentication: { acr: ["loa3"], max_age: 5m }
+  - name: clients
+    path: /accounts/1002
+    methods: [GET]
+    scopes: [accounts]
+    upstream: accounts
+    require: { subject: client }
 "#,
         )
     })
@@ -387,7 +393,7 @@ async fn requirements(covered: &Covered) {
     let cases: Vec<(Code, &str, AccessToken)> = vec![
         (Code::ScopeInsufficient, "STEP-08", good().scope("payments").without("acr")),
         (Code::ClientRefused, "a denied client", good().claim("client_id", "retired")),
-        (Code::SubjectMissing, "AT-11", good().claim("sub", client_id)),
+        (Code::SubjectMissing, "AT-11", good().claim("sub", client_id.clone())),
         (Code::TokenLifetimeExceeded, "FAPI2-RS-15", good().claim("exp", now + 601)),
         (Code::ClaimRefused, "another value", good().claim("consent", json!({ "status": "revoked" }))),
         (Code::ClaimRefused, "no claim", good().without("consent")),
@@ -402,6 +408,10 @@ async fn requirements(covered: &Covered) {
     for (code, what, token) in cases {
         refused(&world, covered, code, what, &client, request("/accounts/1001", &world.sign(&token))).await;
     }
+    let of_client = world.sign(&good().claim("sub", client_id));
+    passes(&world, "UK-16", request("/accounts/1002", &of_client)).await;
+    let of_user = request("/accounts/1002", &world.sign(&good()));
+    refused(&world, covered, Code::SubjectRefused, "UK-16", &client, of_user).await;
     let old = world.sign(&good().claim("auth_time", now - 311));
     let response = client.send(request("/accounts/1001", &old)).await.unwrap();
     let challenge = response.headers().get_all("www-authenticate").iter().next_back().unwrap().to_str().unwrap();

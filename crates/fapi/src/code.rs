@@ -321,6 +321,8 @@ codes! {
     ParticipantRoleMissing = "participant_role_missing", FORBIDDEN, Some(InsufficientRights);
     /// The token stands for nobody but the client itself (`require.subject`, RFC 9700 §4.15).
     SubjectMissing = "subject_missing", FORBIDDEN, Some(InsufficientRights);
+    /// The token stands for somebody other than the client, and the route is for clients that act for themselves (`require.subject`).
+    SubjectRefused = "subject_refused", FORBIDDEN, Some(InsufficientRights);
     /// The time from `iat` to `exp` is longer than `require.token_lifetime`, or unknown (FAPI 2.0 §6.1).
     TokenLifetimeExceeded = "token_lifetime_exceeded", UNAUTHORIZED, Some(InvalidToken);
     /// A claim is missing or not what `require.claims` says.

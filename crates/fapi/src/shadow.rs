@@ -246,6 +246,7 @@ pub const fn may_pass(code: Code) -> bool {
         | Code::ParticipantRoleMissing
         | Code::DirectoryUnavailable
         | Code::SubjectMissing
+        | Code::SubjectRefused
         | Code::TokenLifetimeExceeded
         | Code::ClaimRefused
         | Code::AuthorizationDetailsInsufficient
@@ -400,6 +401,7 @@ mod tests {
             "participant_role_missing",
             "directory_unavailable",
             "subject_missing",
+            "subject_refused",
             "token_lifetime_exceeded",
             "claim_refused",
             "authorization_details_insufficient",

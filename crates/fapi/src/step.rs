@@ -189,6 +189,7 @@ impl Step {
             | PolicyError::ClientRefused { .. }
             | PolicyError::Participant { .. }
             | PolicyError::SubjectMissing { .. }
+            | PolicyError::SubjectRefused { .. }
             | PolicyError::TokenLifetimeExceeded { .. }
             | PolicyError::ClaimRefused { .. }
             | PolicyError::ClaimIncomparable { .. }

@@ -64,7 +64,7 @@ impl Required {
             Self::Scopes | Self::SenderConstraint => true,
             Self::Clients => requirements.clients.is_some(),
             Self::Participant => requirements.participant.is_some(),
-            Self::Subject => requirements.subject,
+            Self::Subject => requirements.subject.is_some(),
             Self::TokenLifetime => requirements.token_lifetime.is_some(),
             Self::Claims => !requirements.claims.is_empty(),
             Self::AuthorizationDetails => !requirements.authorization_details.is_empty(),
@@ -83,7 +83,7 @@ impl Required {
 
 /// The codes of scopes and requirements. All others that a shadow may let pass, but for those of header fields, are those of the sender
 /// constraint.
-const OF_POLICY: [(Code, Required); 23] = [
+const OF_POLICY: [(Code, Required); 24] = [
     (Code::ScopeInsufficient, Required::Scopes),
     (Code::ClientRefused, Required::Clients),
     (Code::ParticipantUnknown, Required::Participant),
@@ -91,6 +91,7 @@ const OF_POLICY: [(Code, Required); 23] = [
     (Code::ParticipantRoleMissing, Required::Participant),
     (Code::DirectoryUnavailable, Required::Participant),
     (Code::SubjectMissing, Required::Subject),
+    (Code::SubjectRefused, Required::Subject),
     (Code::TokenLifetimeExceeded, Required::TokenLifetime),
     (Code::ClaimRefused, Required::Claims),
     (Code::AuthorizationDetailsInsufficient, Required::AuthorizationDetails),

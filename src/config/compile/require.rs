@@ -6,7 +6,7 @@ use std::time::Duration;
 use fapi::ecosystem::Ecosystem;
 use fapi::policy::{
     Authentication, BodyMember, ClaimRule, Clients, Comparison, DetailNeeds, DetailRule, InvalidPolicy, MemberRule,
-    Operand, Requirements, Scalar, TokenLifetime,
+    Operand, Requirements, Scalar, SubjectRule, TokenLifetime,
 };
 use fapi::route::Pattern;
 
@@ -70,7 +70,10 @@ impl Build<'_> {
         Some(Requirements {
             clients: clients.flatten(),
             participant: participant.flatten(),
-            subject: entry.subject == Some(file::RequiredSubject::Required),
+            subject: entry.subject.map(|subject| match subject {
+                file::RequiredSubject::Required => SubjectRule::Other,
+                file::RequiredSubject::Client => SubjectRule::Client,
+            }),
             token_lifetime: lifetime.flatten(),
             claims: claims?,
             authorization_details: details?,

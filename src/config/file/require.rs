@@ -20,7 +20,8 @@ pub(in crate::config) struct Require {
     pub(in crate::config) clients: Option<RequiredClients>,
     /// The directory in which the client has to be an active participant. Default: it need not be in any.
     pub(in crate::config) participant: Option<RequiredParticipant>,
-    /// With `required`, the token has to stand for somebody: it has a `sub` that is not its client's. Default: it need not.
+    /// For whom the token has to stand: with `required` for somebody other than its client, with `client` for that itself. Default: for
+    /// anybody.
     pub(in crate::config) subject: Option<RequiredSubject>,
     /// The longest time from `iat` to `exp`; whole seconds. Default: any.
     pub(in crate::config) token_lifetime: Option<Duration>,
@@ -162,12 +163,14 @@ pub(in crate::config) struct NamedBy {
     pub(in crate::config) claim: Option<String>,
 }
 
-/// Whether a token has to stand for somebody other than its client.
+/// For whom a token has to stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(in crate::config) enum RequiredSubject {
-    /// It has to: a client that acts for itself is refused.
+    /// For somebody: it has a `sub` that is not its client's, and a client that acts for itself is refused.
     Required,
+    /// For the client itself: it has no `sub` but the client's, and one that a user has given rights is refused.
+    Client,
 }
 
 /// A claim, and what it has to be: `equals`, `one_of` or `contains`. Values are compared exactly, and only with values of the

@@ -365,6 +365,25 @@ pub const ROWS: &[Row] = &[
             )
             .unusual(),
             lines(
+                "Answers about consents by outcome",
+                "reqps",
+                &[(
+                    "sum by (service, outcome) (rate(fapi_gateway_consent_answers_total{$of}[$__rate_interval]))",
+                    "{{service}} {{outcome}}",
+                )],
+            )
+            .unusual(),
+            lines(
+                "Consents: 1 of 100 is slower",
+                "s",
+                &[(
+                    "histogram_quantile(0.99, sum by (service, le) \
+                        (rate(fapi_gateway_consent_answer_duration_seconds_bucket{$of}[$__rate_interval])))",
+                    "{{service}}",
+                )],
+            )
+            .unusual(),
+            lines(
                 "Introspection by outcome",
                 "reqps",
                 &[(

@@ -33,7 +33,11 @@ fn refused(api: &Api, fields: &[(&'static str, &str)]) -> Option<(u16, Vec<Strin
     let judged = api.judge(&parts, &Peer::Anonymous(NoCertificate::NotPresented), NOW, &mut seen);
     let authorized = judged.map(|judged| match judged {
         Judged::Authorized(authorized) => authorized,
-        Judged::AwaitsForm(_) | Judged::AwaitsBody(_) | Judged::AwaitsSignature(_) | Judged::AwaitsParameters(_) => {
+        Judged::AwaitsForm(_)
+        | Judged::AwaitsBody(_)
+        | Judged::AwaitsSignature(_)
+        | Judged::AwaitsConsent(_)
+        | Judged::AwaitsParameters(_) => {
             panic!("the request has no body")
         }
     });

@@ -113,6 +113,12 @@ pub enum PolicyError {
         /// Its subject.
         found: Box<str>,
     },
+    /// It stands for somebody other than the client.
+    #[error("sub is {found}, the route is for clients that act for themselves")]
+    SubjectRefused {
+        /// Its subject.
+        found: Box<str>,
+    },
     /// It lives longer than the route allows, or may.
     #[error("{}, the route allows {longest}", shown_lifetime(*.found))]
     TokenLifetimeExceeded {
@@ -291,6 +297,7 @@ impl PolicyError {
                 ParticipantError::NeverRead | ParticipantError::TooOld { .. } => Code::DirectoryUnavailable,
             },
             Self::SubjectMissing { .. } => Code::SubjectMissing,
+            Self::SubjectRefused { .. } => Code::SubjectRefused,
             Self::TokenLifetimeExceeded { .. } => Code::TokenLifetimeExceeded,
             Self::ClaimRefused { .. } | Self::ClaimIncomparable { .. } => Code::ClaimRefused,
             Self::AuthorizationDetailsMalformed => Code::TokenClaimMalformed,

@@ -44,6 +44,7 @@ pub use participant::{NamedBy, ParticipantRule};
 pub use request::{BodyMember, Operand, RequestValues};
 pub use scopes::ScopeRule;
 use scopes::Scopes;
+pub use subject::SubjectRule;
 pub use token_lifetime::TokenLifetime;
 pub use value::Scalar;
 
@@ -97,8 +98,8 @@ pub struct Requirements {
     pub clients: Option<Clients>,
     /// The directory that has to have its client as an active participant.
     pub participant: Option<ParticipantRule>,
-    /// Whether the token has to stand for somebody other than the client.
-    pub subject: bool,
+    /// For whom the token has to stand.
+    pub subject: Option<SubjectRule>,
     /// How long the token may live.
     pub token_lifetime: Option<TokenLifetime>,
     /// Claims that it must have.
@@ -133,7 +134,7 @@ impl Requirements {
         let parts = [
             self.clients.as_ref().map(|_| Clients::found(claims)),
             self.participant.as_ref().map(|rule| rule.found(claims)),
-            self.subject.then(|| subject::found(claims)),
+            self.subject.map(|_| SubjectRule::found(claims)),
             self.token_lifetime.map(|_| TokenLifetime::found(claims)),
         ];
         let rules = self.claims.iter().map(|rule| rule.found(claims));
@@ -165,8 +166,8 @@ impl Requirements {
         if let Some(participant) = &self.participant {
             participant.check(claims, participants)?;
         }
-        if self.subject {
-            subject::check(claims)?;
+        if let Some(subject) = self.subject {
+            subject.check(claims)?;
         }
         if let Some(lifetime) = self.token_lifetime {
             lifetime.check(claims)?;
@@ -186,7 +187,7 @@ impl fmt::Display for Requirements {
             self.certificate.as_ref().map(CertificateNeeds::shown),
             self.clients.as_ref().map(Clients::shown),
             self.participant.as_ref().map(ParticipantRule::shown),
-            self.subject.then(|| subject::SHOWN.to_owned()),
+            self.subject.map(|rule| rule.shown().to_owned()),
             self.token_lifetime.map(TokenLifetime::shown),
         ];
         let rules = self.claims.iter().map(ClaimRule::shown);
