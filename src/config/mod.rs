@@ -61,7 +61,7 @@ pub use certificates::CertificateFile;
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrors, KeyPath};
 pub use fapi::profile::Profile;
-pub use policy_test::{Binding, Call, Decision, GivenCertificate, GivenToken, Known, PolicyTest};
+pub use policy_test::{Binding, Call, Decision, GivenCertificate, GivenParticipant, GivenToken, Known, PolicyTest};
 pub(crate) use secret::misplaced;
 
 use include::Surroundings;

@@ -38,11 +38,14 @@ const PERMITTED: &str = "\
 #[test]
 fn every_configuration_that_is_shipped_has_tests_that_hold_and_reach_all_of_it() {
     let overlays = root().join("deploy/kubernetes/overlays");
-    for folder in
-        [root().into(), root().join("deploy/kubernetes/base"), overlays.join("standalone"), overlays.join("bank")]
-    {
+    let mut folders =
+        vec![root().into(), root().join("deploy/kubernetes/base"), overlays.join("standalone"), overlays.join("bank")];
+    let examples = std::fs::read_dir(root().join("deploy/examples")).expect("the examples");
+    folders.extend(examples.map(|entry| entry.expect("an example").path()));
+    assert!(folders.len() >= 13, "{folders:?}");
+    for folder in folders {
         let (code, out, err) = check(&folder.join("gateway.yaml"), &[&folder.join("gateway.tests.yaml")]);
-        assert_eq!(code, Some(0), "{out}{err}");
+        assert_eq!(code, Some(0), "{}: {out}{err}", folder.display());
         assert!(out.contains(" policy tests hold\n"), "{out}");
         for nothing in ["no test is permitted: none\n", "no test is refused: none\n"] {
             assert!(out.contains(nothing), "{}: {out}", folder.display());
@@ -370,6 +373,10 @@ fn the_page_about_tests_has_every_key() {
         "claims",
         "without",
         "binding",
+        "consent",
+        "participant",
+        "certificate",
+        "signed",
         "request",
         "method",
     ] {
@@ -397,4 +404,35 @@ fn whoever_is_named_is_a_participant_and_whoever_is_not_is_none() {
     assert!(!out.contains("accounts require.participant"), "{out}");
     let (_, out, _) = check(&config, &[&folder.write("some.tests.yaml", &named)]);
     assert!(out.contains("accounts require.participant"), "control: {out}");
+}
+
+#[test]
+fn au_13_a_participant_is_active_with_every_role_but_for_what_a_test_says() {
+    let folder = Folder::new();
+    let yaml = std::fs::read_to_string(root().join("gateway.yaml")).unwrap();
+    let directory = "directories: { ofb: { kind: brazil, url: \"https://directory.example\" } }\nroutes:  ";
+    let route = "    path_characters: strict";
+    let decided = |roles: &str, participant: &str, expected: &str| {
+        let required =
+            format!("require: {{ participant: {{ directory: ofb, organisation: {{ claim: /org_id }}{roles} }} }}");
+        let yaml = yaml.replacen("routes:  ", directory, 1).replacen(route, &format!("    {required}\n{route}"), 1);
+        let config = folder.write("gateway.yaml", &yaml);
+        let test = PERMITTED
+            .replace(
+                "scope: accounts }",
+                &format!("scope: accounts, org_id: anybody }}\n    participant: {participant}"),
+            )
+            .replace("permit", expected);
+        let (code, out, err) = check(&config, &[&folder.write("some.tests.yaml", &test)]);
+        assert_eq!(code, Some(0), "{participant}: {out}{err}");
+    };
+    let roles = ", roles: [DADOS]";
+    decided(roles, "active", "permit");
+    decided(roles, "inactive", "participant_inactive");
+    decided(roles, "unknown", "participant_unknown");
+    decided(roles, "without_role", "participant_role_missing");
+    decided("", "without_role", "permit");
+    let (code, _, err) = with_tests(&PERMITTED.replace("given:", "given:\n    participant: gone"));
+    assert_eq!(code, Some(64));
+    assert!(err.contains("[0].given.participant: `gone` is not a valid value"), "{err}");
 }

@@ -6,6 +6,7 @@
 
 mod certificate;
 mod coverage;
+mod directories;
 mod signature;
 mod token;
 
@@ -18,7 +19,6 @@ use std::time::Duration;
 use fapi::UnixTime;
 use fapi::code::Code;
 use fapi::credentials::Scheme;
-use fapi::directory::{DirectoryIndex, Participant, ParticipantError, Participants};
 use fapi::dpop::DpopError;
 use fapi::jose::keys::Algorithm;
 use fapi::message::Facts;
@@ -34,6 +34,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Version, header};
 
 use self::coverage::Coverage;
+use self::directories::Directories;
 use self::signature::{RequestSigner, content_of};
 use self::token::{Clients, Signers};
 use super::{BAD_CONFIGURATION, Failure, INPUT_OUTPUT, NOT_GOOD};
@@ -123,15 +124,6 @@ struct Found {
     cause: Option<Cause>,
 }
 
-/// Directories in which everybody is active whom a token names, with every role and all software.
-struct Everybody;
-
-impl Participants for Everybody {
-    fn check(&self, _: DirectoryIndex, _: &Participant<'_>, _: &[Box<str>]) -> Result<(), ParticipantError> {
-        Ok(())
-    }
-}
-
 /// A gateway that serves nobody, and those who call it.
 struct Stage {
     generation: Generation,
@@ -140,6 +132,7 @@ struct Stage {
     clients: Clients,
     request_signer: RequestSigner,
     consents: Arc<Scripted>,
+    directories: Arc<Directories>,
     /// The time, in seconds since 1970.
     now: Arc<AtomicU64>,
 }
@@ -176,10 +169,11 @@ impl Stage {
         // Nobody is asked either who takes part.
         config.directories.clear();
         let (mut generation, _) = server::detached(config, clock).map_err(|error| unable(&error))?;
-        generation.gateway.participants = Arc::new(Everybody);
+        let directories = Arc::new(Directories::default());
+        generation.gateway.participants = directories.clone();
         let issuers = &generation.gateway.issuers;
         issuers.pin_keys(&signers.jwks()).map_err(|error| unable(&error))?;
-        Ok(Self { generation, hosts, signers, clients, request_signer, consents, now })
+        Ok(Self { generation, hosts, signers, clients, request_signer, consents, directories, now })
     }
 
     /// Decides on the call of a test. A client that is asked for a nonce sends it with a second proof, and one of whose certificate the
@@ -187,6 +181,7 @@ impl Stage {
     async fn decide(&self, test: &PolicyTest, now: UnixTime) -> Result<Found, Failure> {
         self.now.store(now.0, Ordering::Relaxed);
         self.consents.say(test.consent.clone());
+        self.directories.say(test.participant);
         let unable = |error: &dyn std::fmt::Display| Failure::new(NOT_GOOD, error.to_string());
         let mut nonce: Option<HeaderValue> = None;
         let mut made: Option<Arc<ClientCertificate>> = None;

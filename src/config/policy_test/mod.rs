@@ -36,6 +36,8 @@ pub struct PolicyTest {
     pub signed: bool,
     /// What whoever is asked about its consent says; `None` for a state in which that can be used.
     pub consent: Option<GivenConsent>,
+    /// What a directory says of its client, where the route asks for that.
+    pub participant: GivenParticipant,
     /// What its client's certificate says, where the route asks for that.
     pub certificate: GivenCertificate,
     /// What has to be decided.
@@ -106,6 +108,21 @@ pub enum Binding {
     MissingProof,
     /// Nothing; the client has a certificate.
     None,
+}
+
+/// What directories say of whom a token names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GivenParticipant {
+    /// It is active, with every role.
+    #[default]
+    Active,
+    /// It is there, and not active.
+    Inactive,
+    /// It is active, without a role that a route names.
+    WithoutRole,
+    /// It is not there.
+    Unknown,
 }
 
 /// What the gateway decides on a call.
@@ -205,7 +222,8 @@ impl Reader<'_> {
         {
             self.report.problem(&at.key("name"), "a test before it has this name; choose another");
         }
-        let Given { issuer, claims, without, binding, request, signed, consent, certificate } = given;
+        let Given { issuer, claims, without, binding, request, signed, consent, participant, certificate } = given;
+        let participant = participant.unwrap_or_default();
         let consent = consent.as_deref().map(GivenConsent::read);
         let certificate = self.certificate(&given_at.key("certificate"), certificate.unwrap_or_default());
         let signed = signed.unwrap_or(true);
@@ -226,7 +244,19 @@ impl Reader<'_> {
         let line = self.report.error_to_come(at).line;
         let (name, expected, would_deny) = (name?, expected?, would_deny?);
         let (at, call, token, certificate) = (time?, call?, token?, certificate?);
-        Some(PolicyTest { name, line, at, call, token, signed, consent, certificate, expected, would_deny })
+        Some(PolicyTest {
+            name,
+            line,
+            at,
+            call,
+            token,
+            signed,
+            consent,
+            participant,
+            certificate,
+            expected,
+            would_deny,
+        })
     }
 
     /// The code with which a call that is permitted would have been refused.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::Binding;
+use super::{Binding, GivenParticipant};
 use crate::config::document;
 use crate::config::error::KeyPath;
 use crate::config::report::Report;
@@ -33,6 +33,7 @@ pub(super) struct Given {
     pub(super) request: Option<Request>,
     pub(super) signed: Option<bool>,
     pub(super) consent: Option<String>,
+    pub(super) participant: Option<GivenParticipant>,
     pub(super) certificate: Option<CertificateEntry>,
 }
 
@@ -73,11 +74,12 @@ impl Given {
         };
         let (issuer, binding) = (own.issuer.or(self.issuer), own.binding.or(self.binding));
         let (signed, consent) = (own.signed.or(self.signed), own.consent.or(self.consent));
+        let participant = own.participant.or(self.participant);
         let certificate = match (self.certificate, own.certificate) {
             (Some(certificate), Some(own)) => Some(certificate.with(own)),
             (certificate, own) => own.or(certificate),
         };
-        Self { issuer, claims, without, binding, request, signed, consent, certificate }
+        Self { issuer, claims, without, binding, request, signed, consent, participant, certificate }
     }
 }
 

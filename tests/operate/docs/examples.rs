@@ -1,5 +1,5 @@
-//! The configurations on the pages for operators are accepted by `check`, each beside the rest of the smallest one; and
-//! what the threat model names exists.
+//! The configurations on the pages for operators are accepted by `check`, each beside the rest of the smallest one; what the
+//! threat model names exists; and refusals are as the pages of ecosystems say.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,10 @@ use fapi::step::Step;
 use fapi_gateway::config;
 use sandbox::pki::Authority;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_yaml::{Mapping, Value as Yaml};
 
-use super::{code, configuration, page, program, rows, scene, text};
+use super::{code, configuration, page, pages, program, root, rows, scene, text};
 
 /// The pages whose blocks with keys of gateway.yaml are whole, and how many each has.
 const PAGES: [(&str, usize); 5] = [
@@ -104,4 +105,39 @@ fn the_threat_model_names_codes_and_steps_that_exist() {
         rest = after;
     }
     assert!(named.len() > 25, "{named:?}");
+}
+
+#[test]
+fn the_pages_of_ecosystems_have_the_status_and_the_body_of_each_code() {
+    let codes: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    let pages: Vec<String> = pages().into_iter().filter(|name| name.starts_with("docs/ecosystems/")).collect();
+    assert_eq!(pages.len(), 9);
+    for name in pages {
+        let ecosystem = match name.trim_start_matches("docs/ecosystems/").trim_end_matches(".md") {
+            "uk" => "uk-obie-4.0",
+            other => other,
+        };
+        let golden = root().join(format!("crates/fapi/src/ecosystem/golden/{ecosystem}.json"));
+        let golden: Value = serde_json::from_slice(&std::fs::read(golden).expect("refusals")).expect("JSON");
+        let page = page(&name);
+        let head = page.lines().find(|line| line.starts_with("| id | what | by | code | status")).expect("a table");
+        let mut judged = 0;
+        for row in rows(&page, head) {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let (named, told) = (code(cells[4]), cells[5]);
+            for refused in named.iter().filter(|word| !word.contains('…')) {
+                assert!(codes.contains(refused.as_str()), "{name}: {refused} in {row}");
+                let (status, body) = (&golden[refused]["status"], golden[refused]["body"].to_string());
+                assert!(told.contains(&status.to_string()), "{name}: {refused} is {status}: {row}");
+                let said: Vec<String> = code(told);
+                let is_said = said.is_empty() || body == "null" || said.iter().any(|word| body.contains(word.as_str()));
+                assert!(is_said, "{name}: {refused} has the body {body}: {row}");
+                let numbers: Vec<&str> = told.split([' ', ',']).filter(|word| word.starts_with("U0")).collect();
+                let is_numbered = numbers.is_empty() || numbers.iter().any(|number| body.contains(number));
+                assert!(is_numbered, "{name}: {refused} has the body {body}: {row}");
+                judged += 1;
+            }
+        }
+        assert!(judged > 3, "{name} names {judged} codes");
+    }
 }
