@@ -236,6 +236,21 @@ async fn uk_17_a_request_is_for_the_consent_of_its_token() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn uk_17_a_client_asks_for_its_own_consent_alone() {
+    let world = World::with(|scene| {
+        requiring(scene, ASKED, ", cache: { max_age: 0s }").append(
+            "  - { name: consent, path: \"/accounts/consents/{id}\", methods: [GET], scopes: [accounts], upstream: accounts, require: { consent: { id: { path: id }, status: { ask: bank, one_of: [AUTHORISED] } } } }\n",
+        )
+    })
+    .await;
+    let asks = async || world.judge(call(&world, &world.token(), "/accounts/consents/c7", &[])).await.1;
+    world.issuer.script("/consents/c7", state("AUTHORISED", &client_id(&world)));
+    assert_eq!(asks().await, "ok", "control");
+    world.issuer.script("/consents/c7", state("AUTHORISED", "another"));
+    assert_eq!(asks().await, "consent_mismatch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bg_08_a_consent_that_the_request_names_is_the_clients_own() {
     let consent = "{ id: { header: Consent-ID }, status: { ask: bank } }";
     let world = of_participant(

@@ -133,18 +133,18 @@ async fn bg_03_the_role_of_the_certificate_is_that_of_the_service() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bg_04_the_organisation_of_the_certificate_is_that_of_the_token() {
-    let world = world("berlin-group", requiring("{ organization: { claim: /tpp/id } }")).await;
+    let world = world("berlin-group", requiring("{ organisation: { claim: /tpp/id } }")).await;
     let certificate = world.authority.client_with("tpp", provider(PROVIDER, &[Role::AccountInformation]));
     let with = |id: Value| move |token: AccessToken| token.claim("tpp", json!({ "id": id }));
     let called = async |id: Value| called(&world, &certificate, ("GET", "/accounts"), with(id)).await;
     assert_eq!(called(PROVIDER.into()).await.1, "ok", "control");
     for other in [json!("PSDDE-BAFIN-999999"), json!("psdde-bafin-123456"), json!([PROVIDER]), json!(null)] {
         let (response, code) = called(other.clone()).await;
-        assert_eq!((response.status().as_u16(), &*code), (401, "certificate_organization_refused"), "{other}");
+        assert_eq!((response.status().as_u16(), &*code), (401, "certificate_organisation_refused"), "{other}");
         assert_eq!(message(&response), "CERTIFICATE_INVALID");
     }
     let (_, code) = read(&world, &certificate).await;
-    assert_eq!(code, "certificate_organization_refused", "no claim");
+    assert_eq!(code, "certificate_organisation_refused", "no claim");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,7 +223,7 @@ async fn uk_16_a_client_in_the_uk_has_the_role_of_the_scope() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn br_07_br_10_a_client_in_brazil_has_the_certificate_of_its_participant() {
-    let needs = "{ organization: { claim: /org_id }, software: { claim: /software_id } }";
+    let needs = "{ organisation: { claim: /org_id }, software: { claim: /software_id } }";
     let world = world("brazil", requiring(needs)).await;
     let of = |organization: &str, software: &str| world.authority.client_with("tpp", brazilian(organization, software));
     let called = async |certificate: &Credential| {
@@ -233,7 +233,7 @@ async fn br_07_br_10_a_client_in_brazil_has_the_certificate_of_its_participant()
     };
     assert_eq!(called(&of(ORGANIZATION, SOFTWARE)).await, (200, "ok".to_owned()), "control");
     let other = "c2b0cf8c-6a0f-4a53-9b0c-6f7a6b0a7a11";
-    let refused = (403, "certificate_organization_refused".to_owned());
+    let refused = (403, "certificate_organisation_refused".to_owned());
     assert_eq!(called(&of(other, SOFTWARE)).await, refused);
     assert_eq!(called(&of(ORGANIZATION, other)).await, refused);
     let refused = (403, "certificate_kind_refused".to_owned());
@@ -292,7 +292,7 @@ async fn in_shadow_a_certificate_that_would_be_refused_is_noted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_outside_of_these_ecosystems_asks_what_it_says_itself() {
-    let needs = "{ roles: [PSP_AI], organization: { claim: /org_id } }";
+    let needs = "{ roles: [PSP_AI], organisation: { claim: /org_id } }";
     let world = World::with(|scene| requiring(needs)(scene)).await;
     let of = |role| world.authority.client_with("tpp", provider(PROVIDER, &[role]));
     let called = async |certificate: &Credential, id: &'static str| {
@@ -302,7 +302,7 @@ async fn a_route_outside_of_these_ecosystems_asks_what_it_says_itself() {
     };
     assert_eq!(called(&of(Role::AccountInformation), PROVIDER).await, (200, "ok".to_owned()), "control");
     assert_eq!(called(&of(Role::CardIssuing), PROVIDER).await, (403, "certificate_role_refused".to_owned()));
-    let organization = (403, "certificate_organization_refused".to_owned());
+    let organization = (403, "certificate_organisation_refused".to_owned());
     assert_eq!(called(&of(Role::AccountInformation), "PSDDE-BAFIN-1").await, organization);
     let (response, _) = read(&world, &of(Role::CardIssuing)).await;
     let body: Value = serde_json::from_slice(response.body()).unwrap();

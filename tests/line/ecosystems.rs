@@ -14,7 +14,7 @@ use crate::support::{ORIGIN, World};
 /// The codes whose cases are here.
 pub(super) fn codes() -> BTreeSet<Code> {
     let of_certificates =
-        [Code::CertificateKindRefused, Code::CertificateRoleRefused, Code::CertificateOrganizationRefused];
+        [Code::CertificateKindRefused, Code::CertificateRoleRefused, Code::CertificateOrganisationRefused];
     let of_types = [Code::MediaTypeUnsupported, Code::NotAcceptable];
     [Code::HeaderMissing, Code::HeaderInvalid, Code::VersionInvalid, Code::VersionUnsupported]
         .into_iter()

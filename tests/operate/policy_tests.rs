@@ -164,7 +164,7 @@ fn a_client_has_the_certificate_that_its_route_asks_for_but_for_what_a_test_says
             "  - {{ name: {ecosystem}, path: /{ecosystem}{path}, methods: [GET], scopes: [accounts], upstream: accounts, profile: {{ ecosystem: {ecosystem} }}, require: {{ certificate: {needs} }} }}\n"
         )
     };
-    let needs = "{ organization: { claim: /org_id }, software: { claim: /software_id } }";
+    let needs = "{ organisation: { claim: /org_id }, software: { claim: /software_id } }";
     let config = format!(
         r#"profile: fapi2-security
 listeners:
@@ -211,8 +211,8 @@ routes:
         let out = decided(
             path,
             claims,
-            &format!("certificate: {{ organization: {other} }}"),
-            "certificate_organization_refused",
+            &format!("certificate: {{ organisation: {other} }}"),
+            "certificate_organisation_refused",
         );
         let route = path.trim_start_matches('/').split('/').next().unwrap();
         assert!(
@@ -225,10 +225,10 @@ routes:
             "certificate: { software: other }",
             match path {
                 "/brazil/accounts" => "certificate_kind_refused",
-                _ => "certificate_organization_refused",
+                _ => "certificate_organisation_refused",
             },
         );
-        decided(path, "", "binding: certificate", "certificate_organization_refused");
+        decided(path, "", "binding: certificate", "certificate_organisation_refused");
     }
     let roles = |path: &str, claims: &str, roles: &str, expected: &str| {
         decided(path, claims, &format!("certificate: {{ roles: {roles} }}"), expected);

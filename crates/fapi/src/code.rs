@@ -307,7 +307,7 @@ codes! {
     /// The client's certificate gives it none of the roles of the route (`require.certificate.roles`).
     CertificateRoleRefused = "certificate_role_refused", FORBIDDEN, None;
     /// The client's certificate is of another organisation, or for another software, than the token (`require.certificate`).
-    CertificateOrganizationRefused = "certificate_organization_refused", FORBIDDEN, None;
+    CertificateOrganisationRefused = "certificate_organisation_refused", FORBIDDEN, None;
     /// The token's scope does not cover the route (RFC 6750 §3.1).
     ScopeInsufficient = "scope_insufficient", FORBIDDEN, Some(InsufficientScope);
     /// The route is not for this client (`require.clients`).
@@ -499,7 +499,7 @@ codes! {
 impl Code {
     /// Whether what a certificate says is refused, and not that it is the client's; these codes stand together in the table.
     pub fn is_about_certificates(self) -> bool {
-        (Self::CertificateKindRefused..=Self::CertificateOrganizationRefused).contains(&self)
+        (Self::CertificateKindRefused..=Self::CertificateOrganisationRefused).contains(&self)
     }
 
     /// Whether a message was not signed, or not encrypted, as its route requires; these codes stand together in the table.

@@ -238,7 +238,7 @@ pub const fn may_pass(code: Code) -> bool {
         // What is required of certificates, the scopes, and what stands under `require`.
         Code::CertificateKindRefused
         | Code::CertificateRoleRefused
-        | Code::CertificateOrganizationRefused
+        | Code::CertificateOrganisationRefused
         | Code::ScopeInsufficient
         | Code::ClientRefused
         | Code::ParticipantUnknown
@@ -393,7 +393,7 @@ mod tests {
             "certificate_mismatch",
             "certificate_kind_refused",
             "certificate_role_refused",
-            "certificate_organization_refused",
+            "certificate_organisation_refused",
             "scope_insufficient",
             "client_refused",
             "participant_unknown",

@@ -179,7 +179,7 @@ impl Step {
             | PolicyError::CertificateUnreadable(_)
             | PolicyError::CertificateKindRefused(_)
             | PolicyError::CertificateRoleRefused { .. }
-            | PolicyError::CertificateOrganizationRefused { .. }
+            | PolicyError::CertificateOrganisationRefused { .. }
             | PolicyError::ScopeInsufficient { .. } => Self::Scope,
             PolicyError::IdempotencyKey(IdempotencyError::Reused) => Self::Replay,
             PolicyError::MediaType(_)

@@ -23,7 +23,7 @@ pub(super) fn fitting(
 ) -> Result<Arc<ClientCertificate>, Unable> {
     let needs = policy.requirements().certificate.as_ref();
     let in_brazil = policy.ecosystem() == Some(Ecosystem::Brazil);
-    let organization = given.organization.clone().unwrap_or_else(|| {
+    let organization = given.organisation.clone().unwrap_or_else(|| {
         let claimed = needs.and_then(|needs| needs.organization_of(claims));
         match (claimed, in_brazil) {
             (Some(claimed), true) => format!("OFBBR-{claimed}"),

@@ -107,7 +107,7 @@ const OF_POLICY: [(Code, Required); 24] = [
     (Code::AuthenticationTooOld, Required::Authentication),
     (Code::CertificateKindRefused, Required::Certificate),
     (Code::CertificateRoleRefused, Required::Certificate),
-    (Code::CertificateOrganizationRefused, Required::Certificate),
+    (Code::CertificateOrganisationRefused, Required::Certificate),
 ];
 
 /// The codes of header fields, which are no requirement on a token.

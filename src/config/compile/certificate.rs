@@ -66,7 +66,7 @@ impl Build<'_> {
             None => Some(Vec::new()),
             Some(names) => self.required_roles(&at.key("roles"), names, ecosystem),
         };
-        let organization = self.claim_of_certificate(&at.key("organization"), entry.organization.as_ref());
+        let organization = self.claim_of_certificate(&at.key("organisation"), entry.organisation.as_ref());
         let software = self.claim_of_certificate(&at.key("software"), entry.software.as_ref());
         let (roles, organization, software) = (roles?, organization?, software?);
         match CertificateNeeds::new(roles, organization, software) {

@@ -110,7 +110,7 @@ impl Build<'_> {
     ) -> Option<ConsentRule> {
         let id_at = at.key("id");
         let id = self.needed(&id_at, entry.id.as_ref(), "say where the id is, such as `{ claim: /consent_id }`");
-        let id = id.and_then(|place| self.consent_place(&id_at, place));
+        let id = id.and_then(|place| self.consent_place(&id_at, place, pattern));
         let equals = match &entry.equals {
             None => Some(None),
             Some(entry) => self.consent_use(&at.key("equals"), entry, pattern).map(Some),
@@ -125,39 +125,49 @@ impl Build<'_> {
             }
         };
         let (id, equals, (source, statuses)) = (id?, equals?, status?);
-        if matches!(id, ConsentPlace::Header(_)) {
+        if id.is_in_request() {
             let says = match &source {
                 StatusSource::Asked(index) => services.names_client(*index),
                 StatusSource::Claim(_) => false,
             };
             if !says {
                 let problem = "the request alone names the consent, so that a client could name another's; ask a service that says whose it is, by `client`, or take the id from the token";
-                self.problem(&id_at.key("header"), problem);
+                let key = if matches!(id, ConsentPlace::Header(_)) { "header" } else { "path" };
+                self.problem(&id_at.key(key), problem);
                 return None;
             }
         }
         Some(ConsentRule { id, equals, source, statuses })
     }
 
-    fn consent_place(&mut self, at: &KeyPath, entry: &file::ConsentPlace) -> Option<ConsentPlace> {
-        match (&entry.claim, &entry.scope, &entry.authorization_details, &entry.header) {
-            (Some(claim), None, None, None) => {
+    fn consent_place(
+        &mut self,
+        at: &KeyPath,
+        entry: &file::ConsentPlace,
+        pattern: Option<&Pattern>,
+    ) -> Option<ConsentPlace> {
+        match (&entry.claim, &entry.scope, &entry.authorization_details, &entry.header, &entry.path) {
+            (Some(claim), None, None, None, None) => {
                 self.valid(&at.key("claim"), ClaimPlace::new(claim)).map(ConsentPlace::Claim)
             }
-            (None, Some(scope), None, None) => {
+            (None, Some(scope), None, None, None) => {
                 self.valid(&at.key("scope"), ScopePrefix::new(scope)).map(ConsentPlace::Scope)
             }
-            (None, None, Some(detail), None) => {
+            (None, None, Some(detail), None, None) => {
                 let at = at.key("authorization_details");
                 let kind = self.text(&at.key("type"), detail.kind.as_deref(), "write the type of the elements");
                 let way_out = "write a JSON pointer, such as `/consent_id`";
                 let member = self.text(&at.key("member"), detail.member.as_deref(), way_out);
                 self.valid(&at.key("member"), DetailPlace::new(kind?, member?)).map(ConsentPlace::Detail)
             }
-            (None, None, None, Some(name)) => self.field_name(&at.key("header"), name).map(ConsentPlace::Header),
+            (None, None, None, Some(name), None) => self.field_name(&at.key("header"), name).map(ConsentPlace::Header),
+            (None, None, None, None, Some(name)) => {
+                let segment = self.path_variable(&at.key("path"), name, pattern)?;
+                Some(ConsentPlace::Target(Operand::Path { name: name.as_str().into(), segment }))
+            }
             _ => {
-                let written = ["claim", "scope", "authorization_details", "header"].map(|key| at.key(key));
-                let problem = "write exactly one of `claim`, `scope`, `authorization_details` and `header`";
+                let written = ["claim", "scope", "authorization_details", "header", "path"].map(|key| at.key(key));
+                let problem = "write exactly one of `claim`, `scope`, `authorization_details`, `header` and `path`";
                 self.report.problem_unless(&written, at, problem);
                 None
             }

@@ -81,6 +81,7 @@ pub(in crate::config) struct RequiredConsent {
     { "required": ["scope"] },
     { "required": ["authorization_details"] },
     { "required": ["header"] },
+    { "required": ["path"] },
 ]))]
 pub(in crate::config) struct ConsentPlace {
     /// The JSON pointer to a claim of the token, such as `/consent_id` (RFC 6901).
@@ -89,6 +90,8 @@ pub(in crate::config) struct ConsentPlace {
     pub(in crate::config) scope: Option<String>,
     /// A member of the token's `authorization_details`.
     pub(in crate::config) authorization_details: Option<ConsentDetail>,
+    /// A variable of the path, by its name; the answer about the consent then says whose it is, by `client`.
+    pub(in crate::config) path: Option<String>,
     /// A header field of the request, such as `Consent-ID`; the answer about the consent then says whose it is, by `client`.
     pub(in crate::config) header: Option<String>,
 }

@@ -49,7 +49,7 @@ pub(in crate::config) struct RequiredCertificate {
     pub(in crate::config) roles: Option<Vec<RoleName>>,
     /// The claim that is its organisation: the `organizationIdentifier` of its subject, such as `PSDGB-FCA-123456`; in `brazil` the UUID of
     /// the participant. Default: any.
-    pub(in crate::config) organization: Option<CertificateClaim>,
+    pub(in crate::config) organisation: Option<CertificateClaim>,
     /// The claim that is its software: the `UID` of its subject. Default: any.
     pub(in crate::config) software: Option<CertificateClaim>,
 }

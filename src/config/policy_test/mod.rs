@@ -82,7 +82,7 @@ pub struct GivenCertificate {
     /// Its roles as a payment service provider.
     pub roles: Option<Vec<Role>>,
     /// Its `organizationIdentifier`.
-    pub organization: Option<String>,
+    pub organisation: Option<String>,
     /// Its `UID`.
     pub software: Option<String>,
 }
@@ -345,7 +345,7 @@ impl Reader<'_> {
     }
 
     fn certificate(&mut self, at: &KeyPath, entry: CertificateEntry) -> Option<GivenCertificate> {
-        let CertificateEntry { roles, organization, software } = entry;
+        let CertificateEntry { roles, organisation, software } = entry;
         let roles = match roles {
             None => Some(None),
             Some(names) => {
@@ -354,7 +354,7 @@ impl Reader<'_> {
                 roles.into_iter().collect::<Option<Vec<Role>>>().map(Some)
             }
         };
-        Some(GivenCertificate { roles: roles?, organization, software })
+        Some(GivenCertificate { roles: roles?, organisation, software })
     }
 
     fn role(&mut self, at: &KeyPath, name: &str) -> Option<Role> {

@@ -41,7 +41,7 @@ pub(super) struct Given {
 #[serde(deny_unknown_fields)]
 pub(super) struct CertificateEntry {
     pub(super) roles: Option<Vec<String>>,
-    pub(super) organization: Option<String>,
+    pub(super) organisation: Option<String>,
     pub(super) software: Option<String>,
 }
 
@@ -85,8 +85,8 @@ impl Given {
 
 impl CertificateEntry {
     fn with(self, own: Self) -> Self {
-        let (roles, organization) = (own.roles.or(self.roles), own.organization.or(self.organization));
-        Self { roles, organization, software: own.software.or(self.software) }
+        let (roles, organisation) = (own.roles.or(self.roles), own.organisation.or(self.organisation));
+        Self { roles, organisation, software: own.software.or(self.software) }
     }
 }
 

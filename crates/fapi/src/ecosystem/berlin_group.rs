@@ -81,7 +81,7 @@ pub(super) fn error(told: &Told<'_>) -> ErrorBody {
         (Code::CertificateMissing, _) => "CERTIFICATE_MISSING",
         (Code::CertificateExpired, _) => "CERTIFICATE_EXPIRED",
         (
-            Code::SignatureCertificateRefused | Code::CertificateKindRefused | Code::CertificateOrganizationRefused,
+            Code::SignatureCertificateRefused | Code::CertificateKindRefused | Code::CertificateOrganisationRefused,
             _,
         ) => "CERTIFICATE_INVALID",
         (Code::CertificateRoleRefused, _) => "ROLE_INVALID",

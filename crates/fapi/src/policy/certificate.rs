@@ -197,7 +197,7 @@ fn compare(claim: &Pointer, claims: &Claims, own: &str, is_same: impl FnOnce(&st
         return Ok(());
     }
     let (claim, found) = (claim.as_str().into(), shown_value(value));
-    Err(PolicyError::CertificateOrganizationRefused { claim, found, expected: shown_text(own) })
+    Err(PolicyError::CertificateOrganisationRefused { claim, found, expected: shown_text(own) })
 }
 
 fn joined(roles: &[Role]) -> String {
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn bg_04_br_10_the_organisation_of_the_certificate_is_that_of_the_token() {
         let needs = CertificateNeeds::new(Vec::new(), Some("/org/id"), None).unwrap();
-        let refused = Some(Code::CertificateOrganizationRefused);
+        let refused = Some(Code::CertificateOrganisationRefused);
         let judge = |rules, peer: &Peer, id: Value| judge(Some(&needs), rules, peer, &json!({ "org": { "id": id } }));
         let peer = provider(&[Role::CardIssuing]);
         assert_eq!(judge(None, &peer, PROVIDER.into()), None); // control
@@ -365,7 +365,7 @@ mod tests {
         let judge = |id: Value| judge(Some(&needs), None, &of(PROVIDER, None), &json!({ "software_id": id }));
         assert_eq!(judge(SOFTWARE.into()), None); // control
         for other in [json!(null), json!("74e929d9-33b6-4d85-8ba7-c146c867a817"), json!([SOFTWARE])] {
-            assert_eq!(judge(other), Some(Code::CertificateOrganizationRefused));
+            assert_eq!(judge(other), Some(Code::CertificateOrganisationRefused));
         }
     }
 

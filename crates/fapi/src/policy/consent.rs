@@ -40,6 +40,15 @@ pub enum ConsentPlace {
     Detail(DetailPlace),
     /// In a field of the request: whoever says in which state the consent is says whose it is, too.
     Header(HeaderName),
+    /// In a part of the target, which is no member of the body: the same.
+    Target(Operand),
+}
+
+impl ConsentPlace {
+    /// Whether the request alone names it, as its client likes.
+    pub const fn is_in_request(&self) -> bool {
+        matches!(self, Self::Header(_) | Self::Target(_))
+    }
 }
 
 /// A claim, by a JSON pointer.
@@ -317,6 +326,10 @@ impl ConsentRule {
         let missing = |why| PolicyError::ConsentMissing { place: self.id.shown().into(), why };
         let found = match &self.id {
             ConsentPlace::Header(name) => field(headers, name).map_or(Found::None, |text| Found::One(text.into())),
+            ConsentPlace::Target(operand) => match operand.of(Part::Head(request)) {
+                Some(OperandValue::Text(text)) => Found::One(text.into_owned()),
+                Some(OperandValue::Scalar(_) | OperandValue::Member(_)) | None => Found::None,
+            },
             place @ (ConsentPlace::Claim(_) | ConsentPlace::Scope(_) | ConsentPlace::Detail(_)) => {
                 place.in_token(claims)
             }
@@ -328,10 +341,15 @@ impl ConsentRule {
             Found::None => return Err(missing("there is none")),
             Found::Several => return Err(missing("there is more than one")),
         };
-        if let Some(equals) = &self.equals
-            && !equals.is(id.as_str(), request, headers)
-        {
-            return Err(PolicyError::ConsentMismatch { what: equals.shown().into() });
+        match &self.equals {
+            Some(ConsentUse::Header(name)) if field(headers, name).is_none() => {
+                let place = format!("the field {name}").into();
+                return Err(PolicyError::ConsentMissing { place, why: "there is none, or more than one" });
+            }
+            Some(equals) if !equals.is(id.as_str(), request, headers) => {
+                return Err(PolicyError::ConsentMismatch { what: equals.shown().into() });
+            }
+            Some(_) | None => {}
         }
         let asked = match &self.source {
             StatusSource::Asked(index) => Some(*index),
@@ -346,7 +364,7 @@ impl ConsentRule {
             }
         };
         let text = |name| claims.text(name).map(Box::from);
-        let of_request = matches!(self.id, ConsentPlace::Header(_));
+        let of_request = self.id.is_in_request();
         Ok(ConsentQuestion { id, issuer: text("iss"), client_id: text("client_id"), asked, of_request })
     }
 
@@ -407,10 +425,11 @@ impl ConsentPlace {
                 format!("{} of authorization_details with type {:?}", place.member.as_str(), place.kind)
             }
             Self::Header(name) => format!("the field {name}"),
+            Self::Target(operand) => operand.shown(),
         }
     }
 
-    /// Nothing of a field, which is not in the token.
+    /// Nothing of the request, which is not in the token.
     fn in_token(&self, claims: &Claims) -> Found {
         match self {
             Self::Claim(claim) => match claim.find(claims) {
@@ -427,7 +446,7 @@ impl ConsentPlace {
                     .filter(|element| element.get("type").and_then(Value::as_str) == Some(kind));
                 Found::of(of_kind.map(|element| find(member, element).and_then(Value::as_str)))
             }
-            Self::Header(_) => Found::None,
+            Self::Header(_) | Self::Target(_) => Found::None,
         }
     }
 }
@@ -546,6 +565,14 @@ mod tests {
     }
 
     #[test]
+    fn uk_17_the_id_of_a_consent_may_be_in_the_path() {
+        let place = |segment| ConsentPlace::Target(Operand::Path { name: "id".into(), segment });
+        let question = check(&rule(place(1)), json!({}), &[]).unwrap();
+        assert_eq!((question.id.as_str(), question.is_of_request()), ("urn:c1", true));
+        assert_eq!(code(check(&rule(place(2)), json!({}), &[])), Err(Code::ConsentMissing));
+    }
+
+    #[test]
     fn an_id_that_would_be_another_part_of_a_url_is_none() {
         for good in ["c1", "urn:bancoex:C1DD33123", "a/b", "%2e%2e", "..."] {
             assert!(ConsentId::parse(good).is_some(), "{good}"); // control
@@ -567,7 +594,7 @@ mod tests {
         assert_eq!(code(check(&with(path), json!({ "consent_id": "urn:c2" }), &[])), mismatch);
         assert_eq!(code(check(&with(field.clone()), mine.clone(), &[("consent-id", "urn:c1")])), Ok("urn:c1".into()));
         assert_eq!(code(check(&with(field.clone()), mine.clone(), &[("consent-id", "urn:c2")])), mismatch);
-        assert_eq!(code(check(&with(field), mine, &[])), mismatch);
+        assert_eq!(code(check(&with(field), mine, &[])), Err(Code::ConsentMissing), "BG-08");
     }
 
     #[test]

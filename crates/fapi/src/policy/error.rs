@@ -49,7 +49,7 @@ pub enum InvalidPolicy {
     #[error("no value is named; name at least one")]
     ClaimValues,
     /// Nothing that a certificate would have to have.
-    #[error("nothing is required of the certificate; write `roles` or `organization`")]
+    #[error("nothing is required of the certificate; write `roles` or `organisation`")]
     Certificate,
     /// A claim that would be compared with the body.
     #[error(
@@ -247,7 +247,7 @@ pub enum PolicyError {
     },
     /// The client's certificate is of another organisation, or for another software, than the token.
     #[error("the claim {claim} is {found}, the certificate says {expected}")]
-    CertificateOrganizationRefused {
+    CertificateOrganisationRefused {
         /// The JSON pointer to the claim.
         claim: Box<str>,
         /// Its value.
@@ -325,7 +325,7 @@ impl PolicyError {
                 Code::CertificateKindRefused
             }
             Self::CertificateRoleRefused { .. } => Code::CertificateRoleRefused,
-            Self::CertificateOrganizationRefused { .. } => Code::CertificateOrganizationRefused,
+            Self::CertificateOrganisationRefused { .. } => Code::CertificateOrganisationRefused,
             Self::AcrInsufficient { .. } => Code::AcrInsufficient,
             Self::AuthenticationTooOld { .. } => Code::AuthenticationTooOld,
         }
