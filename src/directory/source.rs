@@ -94,15 +94,27 @@ impl Source {
     }
 
     /// Starts with what `before` read last, with its age.
+    ///
+    /// With other header fields its server may say something else, and that nothing has changed would be said of what it told whoever
+    /// sent the earlier ones: the document is asked for as a whole.
     pub(super) fn succeeding(self, before: &Self) -> Self {
-        self.current.store(before.current.load_full());
+        let asks_as_before = self.settings.headers == before.settings.headers;
+        let reading = before.current.load_full();
+        self.current.store(reading.map(|reading| match asks_as_before {
+            true => reading,
+            false => Arc::new(Reading { entity_tag: None, ..(*reading).clone() }),
+        }));
         self
     }
 
-    /// Whether what it reads is what another entry with these settings would read.
+    /// Whether what it reads is what another entry with these settings would read. A server that is known by other authorities is
+    /// another one.
     pub(super) fn reads_as(&self, settings: &Settings) -> bool {
         let own = &self.settings;
-        own.name == settings.name && own.format == settings.format && own.url == settings.url
+        own.name == settings.name
+            && own.format == settings.format
+            && own.url == settings.url
+            && own.trust_anchors == settings.trust_anchors
     }
 
     pub(super) const fn name(&self) -> &Arc<str> {

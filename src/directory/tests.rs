@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fapi::directory::Format;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use reqwest::Url;
 use serde_json::json;
 
@@ -307,6 +307,39 @@ async fn a_reload_keeps_what_was_read_of_the_same_document_and_reads_it_at_once(
     );
     let another_kind = Settings { format: Format::Cdr, ..settings() };
     assert_eq!(said(&stage.reloaded(another_kind)), Err(ParticipantError::NeverRead));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_of_a_server_that_other_authorities_vouched_for_is_not_kept() {
+    let stage = Stage::new();
+    stage.publish("Active", None);
+    stage.directories.read_once().await;
+    assert_eq!(said(&stage.reloaded(settings())), Ok(())); // control
+    let other_authorities = Settings { trust_anchors: TrustAnchors::Given(vec![vec![1].into()]), ..settings() };
+    assert_eq!(said(&stage.reloaded(other_authorities)), Err(ParticipantError::NeverRead));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_other_header_fields_a_directory_is_not_asked_whether_it_has_changed() {
+    let stage = Stage::new();
+    stage.publish("Active", Some("\"1\""));
+    stage.directories.read_once().await;
+    stage.seconds.store(100, Ordering::SeqCst);
+    let unchanged = || stage.script.unchanged.load(Ordering::SeqCst);
+    let as_before = stage.reloaded(settings());
+    as_before.read_once().await;
+    assert_eq!((said(&as_before), unchanged()), (Ok(()), 1)); // control
+    for (name, value) in [(header::AUTHORIZATION, "Bearer another"), (HeaderName::from_static("x-v"), "3")] {
+        let headers = HeaderMap::from_iter([(name, HeaderValue::from_static(value))]);
+        let reloaded = stage.reloaded(Settings { headers, ..settings() });
+        let age = reloaded.ages().next().unwrap().1;
+        assert_eq!((said(&reloaded), age), (Ok(()), Some(Duration::from_secs(100))), "what was read stays");
+        reloaded.read_once().await;
+        assert_eq!((said(&reloaded), unchanged()), (Ok(()), 1), "the whole document came");
+        reloaded.read_once().await;
+        assert_eq!((said(&reloaded), unchanged()), (Ok(()), 2), "which has a tag again");
+        stage.script.unchanged.store(1, Ordering::SeqCst);
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use self::memory::{Kept, MemoryKeys};
 use self::shared::Known;
 use crate::clock::Clock;
 use crate::replay::memory::Capacity;
-use crate::store::Store;
+use crate::store::{NoAnswer, Store};
 
 /// The idempotency keys that were used.
 pub struct IdempotencyKeys {
@@ -34,37 +34,50 @@ impl IdempotencyKeys {
     }
 
     /// Notes the use of a key, unless the client used it for another request; in the store that replicas share, if there is one, which
-    /// then decides. This process counts the keys of each client all the same.
+    /// then decides. This process counts all the same, of each client, the keys that it saw first.
     ///
     /// # Errors
     /// [`IdempotencyError::Reused`], [`ShareExceeded::IdempotencyKeys`], and [`Unavailable::IdempotencyKeys`] if there is no room, or
     /// if the store does not say.
     pub async fn note(&self, used: &KeyUse, store: Option<&Store>) -> Result<AcceptedUse, Cause> {
         let now = self.clock.monotonic();
-        let kept = match store {
-            None => self.memory.note(used, now),
-            Some(_) => self.memory.look(used, now),
+        let Some(store) = store else { return accepted(self.memory.note(used, now), used) };
+        let known = match self.memory.look(used, now) {
+            Kept::Other => Known::Other,
+            // What another replica noted needs no room here.
+            room @ (Kept::ShareExceeded | Kept::Full) => match shared::look(store, used).await {
+                Ok(Some(known)) => known,
+                Ok(None) => return accepted(room, used),
+                Err(why) => return Err(unanswered(store, &why)),
+            },
+            Kept::First | Kept::Same => match shared::note(store, used).await {
+                Ok(known) => known,
+                Err(why) => return Err(unanswered(store, &why)),
+            },
         };
-        match kept {
-            Kept::First | Kept::Same => {}
-            Kept::Other => return Err(PolicyError::from(IdempotencyError::Reused).into()),
-            Kept::ShareExceeded => return Err(ShareExceeded::IdempotencyKeys.into()),
-            Kept::Full => {
-                return Err(Unavailable::IdempotencyKeys { detail: "there is no room for more".into() }.into());
-            }
-        }
-        let Some(store) = store else { return Ok(AcceptedUse::assertion(used)) };
-        match shared::note(store, used).await {
-            Ok(Known::First | Known::Same) => {
+        match known {
+            Known::First => {
                 // Of several at once that find room, all are counted as far as there is some.
                 let _ = self.memory.note(used, now);
                 Ok(AcceptedUse::assertion(used))
             }
-            Ok(Known::Other) => Err(PolicyError::from(IdempotencyError::Reused).into()),
-            Err(why) => {
-                let detail = format!("the store `{}`: {why}", store.settings().name);
-                Err(Unavailable::IdempotencyKeys { detail }.into())
-            }
+            // How long ago the first use was, the store alone knows: noted here from now on, it would be kept for too long.
+            Known::Same => Ok(AcceptedUse::assertion(used)),
+            Known::Other => Err(PolicyError::from(IdempotencyError::Reused).into()),
         }
     }
+}
+
+fn accepted(kept: Kept, used: &KeyUse) -> Result<AcceptedUse, Cause> {
+    match kept {
+        Kept::First | Kept::Same => Ok(AcceptedUse::assertion(used)),
+        Kept::Other => Err(PolicyError::from(IdempotencyError::Reused).into()),
+        Kept::ShareExceeded => Err(ShareExceeded::IdempotencyKeys.into()),
+        Kept::Full => Err(Unavailable::IdempotencyKeys { detail: "there is no room for more".into() }.into()),
+    }
+}
+
+fn unanswered(store: &Store, why: &NoAnswer) -> Cause {
+    let detail = format!("the store `{}`: {why}", store.settings().name);
+    Unavailable::IdempotencyKeys { detail }.into()
 }

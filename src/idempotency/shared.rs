@@ -26,12 +26,10 @@ pub(super) enum Known {
 /// # Errors
 /// [`NoAnswer`], after which the use may be noted or not.
 pub(super) async fn note(store: &Store, used: &KeyUse) -> Result<Known, NoAnswer> {
-    let key = store.settings().key(&format!("i:{}", BASE64URL_NOPAD.encode(&used.id)));
-    let request = BASE64URL_NOPAD.encode(&used.request);
     // Once more if it is over in between.
     for _ in 0..2 {
         let mut question = cmd("SET");
-        question.arg(&key).arg(&request).arg("NX").arg("PX").arg(millis(used.keep));
+        question.arg(key(store, used)).arg(request(used)).arg("NX").arg("PX").arg(millis(used.keep));
         let first = |answer: &Value| match (*answer == Value::Okay, *answer == Value::Nil) {
             (true, _) => Some(true),
             (_, true) => Some(false),
@@ -40,18 +38,35 @@ pub(super) async fn note(store: &Store, used: &KeyUse) -> Result<Known, NoAnswer
         if store.write(&question, first, |first| *first).await? {
             return Ok(Known::First);
         }
-        let mut question = cmd("GET");
-        question.arg(&key);
-        let known = |answer: &Value| {
-            if let Value::BulkString(known) = answer {
-                return Some(Some(if *known == request.as_bytes() { Known::Same } else { Known::Other }));
-            }
-            (*answer == Value::Nil).then_some(None)
-        };
-        let longer = u64::try_from(request.len()).unwrap_or(u64::MAX);
-        if let Some(known) = store.ask_for(longer, &question, known).await? {
+        if let Some(known) = look(store, used).await? {
             return Ok(known);
         }
     }
     Err(NoAnswer::Nonsense)
+}
+
+/// What is known of the use of a key, without noting anything; `None` if that is nothing.
+///
+/// # Errors
+/// [`NoAnswer`].
+pub(super) async fn look(store: &Store, used: &KeyUse) -> Result<Option<Known>, NoAnswer> {
+    let request = request(used);
+    let mut question = cmd("GET");
+    question.arg(key(store, used));
+    let known = |answer: &Value| {
+        if let Value::BulkString(known) = answer {
+            return Some(Some(if *known == request.as_bytes() { Known::Same } else { Known::Other }));
+        }
+        (*answer == Value::Nil).then_some(None)
+    };
+    let longer = u64::try_from(request.len()).unwrap_or(u64::MAX);
+    store.ask_for(longer, &question, known).await
+}
+
+fn key(store: &Store, used: &KeyUse) -> String {
+    store.settings().key(&format!("i:{}", BASE64URL_NOPAD.encode(&used.id)))
+}
+
+fn request(used: &KeyUse) -> String {
+    BASE64URL_NOPAD.encode(&used.request)
 }

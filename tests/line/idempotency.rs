@@ -413,6 +413,67 @@ async fn uk_06_a_key_names_one_request_at_all_replicas_and_none_passes_while_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn uk_05_a_replica_that_saw_a_payment_again_keeps_its_key_no_longer_than_the_one_that_saw_it_first() {
+    let redis = Redis::start(&[]);
+    let adjust = |scene| keyed_in(scene, redis.port());
+    let world = World::with(adjust).await;
+    let other = another(&world, adjust).await;
+    let (here, there) = (world.client(), client_of(&world, &other));
+    let at_one = async |key: &str, body: &'static str| {
+        judge_at(&world, &world.gateway, &here, payment(&world, key, body)).await.1["code"].clone()
+    };
+    let at_other = async |key: &str, body: &'static str| {
+        judge_at(&world, &other, &there, payment(&world, key, body)).await.1["code"].clone()
+    };
+    assert_eq!(at_one("key", "1").await, "ok");
+    world.clock.advance(23 * 60 * 60);
+    assert_eq!(
+        (at_other("key", "1").await, at_other("key", "2").await),
+        (json!("ok"), json!("idempotency_key_reused"))
+    );
+    assert_eq!(at_other("later", "1").await, "ok");
+    world.clock.advance(2 * 60 * 60);
+    // The clock of the store goes on by itself: it forgets what is over.
+    let keys = redis.cli(&["KEYS", "fapi:i:*"]);
+    let over: Vec<&str> = ["DEL"].into_iter().chain(keys.split_whitespace()).collect();
+    assert_eq!(redis.cli(&over).trim(), "2");
+    assert_eq!(at_other("later", "2").await, "idempotency_key_reused", "control: that one was new there");
+    assert_eq!(at_other("key", "2").await, "ok");
+    assert_eq!(at_one("key", "1").await, "idempotency_key_reused");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_without_room_asks_the_store_before_it_refuses_a_payment_that_another_saw() {
+    let redis = Redis::start(&[]);
+    let adjust = |scene| keyed_in(scene, redis.port());
+    let world = World::with(adjust).await;
+    let small = |scene: Scene| {
+        let small = "replay: { store: shared, max_entries: 1000, max_entries_per_key: 100 }";
+        adjust(scene).replace("replay: { store: shared }", small)
+    };
+    let other = another(&world, small).await;
+    let (here, there) = (world.client(), client_of(&world, &other));
+    let at_other = async |key: &str, body: &'static str| {
+        judge_at(&world, &other, &there, payment(&world, key, body)).await.1["code"].clone()
+    };
+    let first = judge_at(&world, &world.gateway, &here, payment(&world, "elsewhere", "1")).await.1;
+    assert_eq!(first["code"], "ok");
+    for number in 0..100 {
+        assert_eq!(at_other(&format!("key-{number}"), "1").await, "ok");
+    }
+    assert_eq!(at_other("new", "1").await, "idempotency_share_exceeded", "control");
+    assert_eq!(at_other("elsewhere", "1").await, "ok", "it is known, and needs no room");
+    assert_eq!(at_other("elsewhere", "2").await, "idempotency_key_reused");
+    assert_eq!(at_other("new", "1").await, "idempotency_share_exceeded");
+    let at_one = judge_at(&world, &world.gateway, &here, payment(&world, "new", "2")).await.1;
+    assert_eq!(at_one["code"], "ok", "what is refused for lack of room is noted nowhere");
+    redis.pause();
+    let response = there.send(payment(&world, "elsewhere", "1")).await.unwrap();
+    assert_eq!(other.record_of(&response)["code"], "idempotency_keys_unavailable", "nobody can tell");
+    redis.resume();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn of_two_payments_at_once_at_two_replicas_with_one_key_one_passes() {
     let redis = Redis::start(&[]);
     let adjust = |scene| keyed_in(scene, redis.port());

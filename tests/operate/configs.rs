@@ -971,6 +971,43 @@ issuers:";
 }
 
 #[test]
+fn each_listener_that_serves_a_route_which_reads_certificates_and_verifies_none_is_a_warning() {
+    let folder = Folder::with_certificates();
+    let warnings = |text: &str| folder.load(text).unwrap_or_else(|errors| panic!("{errors}")).warnings;
+    let reading = minimal().replace("scopes: {", "require: { certificate: { roles: [PSP_AI] } }, scopes: {");
+    let with = |client_certificates: &str| {
+        let other = format!(
+            "
+  - address: 127.0.0.1:8444
+    origins: [\"https://other.bank.example\"]
+    tls: {{ certificate: tls/server.pem, private_key: tls/server-key.pem, client_certificates: {{ {client_certificates} }} }}
+issuers:"
+        );
+        reading.replace("\nissuers:", &other)
+    };
+    assert_eq!(warnings(&reading), Vec::<String>::new(), "control");
+    let chain = with("mode: required, trust_anchors: [tls/client-ca.pem]");
+    assert_eq!(warnings(&chain), Vec::<String>::new(), "control: both verify");
+    for client_certificates in ["mode: optional, trust: possession", "mode: none"] {
+        let one = with(client_certificates);
+        let warned = warnings(&one);
+        assert_eq!(warned.len(), 1, "{warned:?}");
+        assert!(
+            warned[0].starts_with("listeners[1].tls.client_certificates: no chain")
+                && warned[0].ends_with(": `accounts`"),
+            "{warned:?}"
+        );
+        let of_hosts = |host: &str| warnings(&one.replace("scopes: {", &format!("hosts: [{host}], scopes: {{")));
+        assert_eq!(of_hosts("other.bank.example"), warned);
+        assert_eq!(of_hosts("api.bank.example"), Vec::<String>::new(), "it is not served there");
+        let neither = one.replace("mode: required, trust_anchors: [tls/client-ca.pem]", client_certificates);
+        assert_eq!(warnings(&neither).len(), 2);
+        let nothing_read = one.replace("require: { certificate: { roles: [PSP_AI] } }, ", "");
+        assert_eq!(warnings(&nothing_read), Vec::<String>::new(), "control");
+    }
+}
+
+#[test]
 fn takes_revocation_lists_in_pem_and_der() {
     let folder = Folder::with_certificates();
     for lists in ["tls/client-ca.crl", "tls/client-ca.der.crl", "tls/client-ca.crl, tls/client-ca.der.crl"] {

@@ -142,16 +142,14 @@ impl Build<'_> {
                 matches!(host.tls.client_certificates, ClientCertificates::Requested { trust: Trust::Chain { .. }, .. })
             }
         };
-        let unreadable = |route: &Route| {
-            route.policy().is_some_and(Policy::reads_certificate)
-                && !listeners.iter().any(|(_, host)| verifies(host) && serves(host, route))
-        };
+        // The others do not help whoever comes to this one.
         for (index, (_, host)) in listeners.iter().enumerate().filter(|(_, (_, host))| !verifies(host)) {
-            let unreadable = routes.iter().filter(|route| serves(host, route) && unreadable(route));
+            let reads_certificate = |route: &Route| route.policy().is_some_and(Policy::reads_certificate);
+            let unreadable = routes.iter().filter(|route| serves(host, route) && reads_certificate(route));
             let names = quoted(unreadable.map(|route| &*route.name));
             if !names.is_empty() {
                 let at = KeyPath::of("listeners").index(index).key("tls").key("client_certificates");
-                let warning = "no chain of a client certificate is verified, so routes that ask what a certificate says refuse everyone";
+                let warning = "no chain of a client certificate is verified, so routes that ask what a certificate says refuse everyone who comes to this listener";
                 self.warn(&at, format!("{warning}: {names}"));
             }
         }

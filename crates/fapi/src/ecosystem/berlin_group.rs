@@ -4,7 +4,7 @@ use http::HeaderName;
 use serde_json::json;
 
 use super::body::ErrorBody;
-use super::certificate::{KindFault, check_for_web};
+use super::certificate::{KindFault, check_for_web, provider};
 use super::consent::consent_rule;
 use super::headers::{Form, HeaderRule, Needed};
 use super::media_types::MediaTypes;
@@ -44,8 +44,7 @@ pub(super) fn check_certificate(certificate: &ParticipantCertificate) -> Result<
         return Err(KindFault::Lacks("has no QcType"));
     }
     check_for_web(statements)?;
-    let none = KindFault::Lacks("has no statement of a payment service provider");
-    let provider = statements.provider.as_ref().ok_or(none)?;
+    let provider = provider(statements)?;
     match certificate.organization()? {
         OrganizationId::Provider { authority, .. } if authority == provider.authority_id => Ok(()),
         OrganizationId::Provider { authority, .. } => {

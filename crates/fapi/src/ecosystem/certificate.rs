@@ -1,6 +1,8 @@
 //! What an ecosystem asks of the certificates with which clients connect.
 
-use crate::participant::{QualifiedKind, QualifiedStatements, SubjectAttribute, SubjectFault};
+use crate::participant::{
+    PaymentServiceProvider, ProviderFault, QualifiedKind, QualifiedStatements, SubjectAttribute, SubjectFault,
+};
 
 /// Why a certificate is not of the kind that an ecosystem asks for. `Display` is for operators.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +28,9 @@ pub enum KindFault {
         /// That in the statement, truncated and made printable.
         expected: Box<str>,
     },
+    /// What it states of its holder as a payment service provider does not count.
+    #[error("its qcStatements {0}")]
+    Provider(#[from] ProviderFault),
     /// It lacks something else.
     #[error("it {0}")]
     Lacks(&'static str),
@@ -38,6 +43,13 @@ pub(super) fn check_for_web(statements: &QualifiedStatements) -> Result<(), Kind
         None | Some([QualifiedKind::Web]) => Ok(()),
         Some(_) => Err(KindFault::Lacks("has a QcType other than that for web sites alone")),
     }
+}
+
+/// What a certificate states of its holder, which is a payment service provider.
+pub(super) fn provider(statements: &QualifiedStatements) -> Result<&PaymentServiceProvider, KindFault> {
+    let stated =
+        statements.provider.as_ref().ok_or(KindFault::Lacks("has no statement of a payment service provider"))?;
+    stated.as_ref().map_err(|fault| fault.clone().into())
 }
 
 #[cfg(test)]
@@ -85,6 +97,10 @@ mod tests {
             (of_provider().compliant().for_kinds(&[2, 3]), no_web),
             (of_provider().compliant().for_kinds(&[]), no_web),
             (
+                Statements::of_roles(&[(9, "PSP_XX")]).compliant().for_kinds(&[3]),
+                Some("its qcStatements have a role that is not known: \"PSP_XX\""),
+            ),
+            (
                 Statements::default().compliant().for_kinds(&[3]),
                 Some("it has no statement of a payment service provider"),
             ),
@@ -123,6 +139,8 @@ mod tests {
                 assert_eq!(judge(Some(&good)), None); // control
             }
             assert_eq!(judge(None).as_deref(), Some("it has no statement of a payment service provider"));
+            let faulty = judge(Some(&Statements::of_roles(&[])));
+            assert_eq!(faulty.as_deref(), Some("its qcStatements name no role"));
             let seal = judge(Some(&of_provider().for_kinds(&[2])));
             assert_eq!(seal.as_deref(), Some("it has a QcType other than that for web sites alone"));
         }

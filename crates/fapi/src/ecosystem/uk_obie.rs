@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::body::ErrorBody;
-use super::certificate::{KindFault, check_for_web};
+use super::certificate::{KindFault, check_for_web, provider};
 use super::consent::consent_rule;
 use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, HeaderRule, IDEMPOTENCY_CODES, IDEMPOTENCY_KEY};
 use super::media_types::MediaTypes;
@@ -35,9 +35,7 @@ pub(super) const ROLE: &str = "uk_obie.certificate.role";
 
 /// UK-16: that of a payment service provider, OBWAC or QWAC, and none for seals.
 pub(super) fn check_certificate(certificate: &ParticipantCertificate) -> Result<(), KindFault> {
-    if certificate.statements.provider.is_none() {
-        return Err(KindFault::Lacks("has no statement of a payment service provider"));
-    }
+    provider(&certificate.statements)?;
     check_for_web(&certificate.statements)
 }
 

@@ -16,7 +16,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub use self::organization::OrganizationId;
 pub use self::role::Role;
-pub use self::statements::{PaymentServiceProvider, QualifiedKind, QualifiedStatements, StatementsFault};
+pub use self::statements::{
+    PaymentServiceProvider, ProviderFault, QualifiedKind, QualifiedStatements, StatementsFault,
+};
 pub use self::subject::{Subject, SubjectAttribute, SubjectFault};
 
 /// What a certificate says of the participant that it was issued to.
@@ -57,6 +59,9 @@ pub enum CertificateFault {
     /// Its statements as a qualified certificate.
     #[error("its qcStatements {0}")]
     Statements(#[from] StatementsFault),
+    /// Its statement as that of a payment service provider, if somebody asks for it.
+    #[error("its qcStatements {0}")]
+    Provider(#[from] ProviderFault),
 }
 
 impl ParticipantCertificate {
@@ -86,9 +91,15 @@ impl ParticipantCertificate {
         })
     }
 
-    /// Its roles as a payment service provider.
-    pub fn roles(&self) -> &[Role] {
-        self.statements.provider.as_ref().map_or(&[], |provider| &provider.roles)
+    /// Its roles as a payment service provider; none, if it is not stated that it is one.
+    ///
+    /// # Errors
+    /// [`ProviderFault`].
+    pub fn roles(&self) -> Result<&[Role], &ProviderFault> {
+        match &self.statements.provider {
+            None => Ok(&[]),
+            Some(stated) => stated.as_ref().map(|provider| &*provider.roles),
+        }
     }
 
     /// The organisation that its `organizationIdentifier` names.
@@ -116,7 +127,7 @@ mod tests {
     fn a_certificate_is_read_into_facts() {
         let statements = Statements::of_provider(&[Role::AccountInformation], "BaFin", "DE-BAFIN");
         let read = of(|params| params.custom_extensions.push(statements.extension())).unwrap();
-        assert_eq!(read.roles(), [Role::AccountInformation]);
+        assert_eq!(read.roles(), Ok(&[Role::AccountInformation][..]));
         assert!(read.organization().unwrap().is_named_by("PSDDE-BAFIN-123456"));
         let usage = KeyUsage { digital_signature: true, key_encipherment: true, critical: true };
         assert_eq!((read.key_usage, read.for_clients), (Some(usage), Some(true)));

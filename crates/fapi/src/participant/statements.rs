@@ -15,8 +15,8 @@ pub struct QualifiedStatements {
     pub compliance: bool,
     /// What it is for (`QcType`), if it says so: the kinds that are known, of which there may be none.
     pub kinds: Option<Vec<QualifiedKind>>,
-    /// What its holder is, if it is a payment service provider.
-    pub provider: Option<PaymentServiceProvider>,
+    /// What its holder is, if it is a payment service provider; why that does not count, otherwise, which is for whoever asks for it.
+    pub provider: Option<Result<PaymentServiceProvider, ProviderFault>>,
 }
 
 /// What a qualified certificate is for (ETSI EN 319 412-5 §4.2.3).
@@ -56,6 +56,17 @@ pub enum StatementsFault {
     /// The same statement is made twice.
     #[error("have the same statement twice")]
     Repeated,
+}
+
+/// Why the statement of a payment service provider does not count. `Display` goes on from "its qcStatements".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProviderFault {
+    /// It is not what ASN.1 says of it.
+    #[error("cannot be read: {what}")]
+    Malformed {
+        /// What cannot be read.
+        what: &'static str,
+    },
     /// A provider without a role.
     #[error("name no role")]
     NoRole,
@@ -79,7 +90,7 @@ impl QualifiedStatements {
     /// Reads the statements of a certificate; `None` if it has no such extension.
     ///
     /// # Errors
-    /// [`StatementsFault`], if they can be read in more than one way, or in none.
+    /// [`StatementsFault`], if they can be read in more than one way, or in none; but for that of a provider, of which that is kept.
     pub(crate) fn of(certificate: &X509Certificate<'_>) -> Result<Option<Self>, StatementsFault> {
         let extension = certificate.get_extension_unique(&Oid::new(QC_STATEMENTS.into()));
         let extension = extension.map_err(|_| StatementsFault::Twice)?;
@@ -100,7 +111,7 @@ impl QualifiedStatements {
                 QC_COMPLIANCE if info.is_empty() => read.compliance = true,
                 QC_COMPLIANCE => return Err(malformed("QcCompliance says something")),
                 QC_TYPE => read.kinds = Some(kinds(info).ok_or(malformed("QcType is not a list of identifiers"))?),
-                PSD2 => read.provider = Some(PaymentServiceProvider::read(info)?),
+                PSD2 => read.provider = Some(PaymentServiceProvider::read(info)),
                 _ => {}
             }
         }
@@ -127,13 +138,13 @@ fn kinds(value: &[u8]) -> Option<Vec<QualifiedKind>> {
 
 impl PaymentServiceProvider {
     /// `PSD2QcType ::= SEQUENCE { rolesOfPSP, nCAName, nCAId }`
-    fn read(value: &[u8]) -> Result<Self, StatementsFault> {
-        let malformed = |what| StatementsFault::Malformed { what };
+    fn read(value: &[u8]) -> Result<Self, ProviderFault> {
+        let malformed = |what| ProviderFault::Malformed { what };
         let parts = elements(value).ok_or(malformed("that of PSD2 is not a list"))?;
         let [roles, name, id] = *parts else { return Err(malformed("that of PSD2 has not three parts")) };
         let roles = elements(roles).ok_or(malformed("the roles are not a list"))?;
         if roles.is_empty() {
-            return Err(StatementsFault::NoRole);
+            return Err(ProviderFault::NoRole);
         }
         let roles = roles.into_iter().map(read_role).collect::<Result<_, _>>()?;
         let authority_name = utf8_string(name).ok_or(malformed("nCAName is not a text"))?.into();
@@ -143,15 +154,15 @@ impl PaymentServiceProvider {
 }
 
 /// `RoleOfPSP ::= SEQUENCE { roleOfPspOid, roleOfPspName }`
-fn read_role(value: &[u8]) -> Result<Role, StatementsFault> {
-    let malformed = StatementsFault::Malformed { what: "a role is not an identifier and a name" };
+fn read_role(value: &[u8]) -> Result<Role, ProviderFault> {
+    let malformed = ProviderFault::Malformed { what: "a role is not an identifier and a name" };
     let Some((id, name)) = identified(value) else { return Err(malformed) };
     let name = utf8_string(name).ok_or(malformed)?;
-    let role = Role::of(id).ok_or_else(|| StatementsFault::RoleUnknown { found: shown_text(name) })?;
+    let role = Role::of(id).ok_or_else(|| ProviderFault::RoleUnknown { found: shown_text(name) })?;
     // ETSI TS 119 495 REG-5.2.2-5: the name is the one that belongs to the identifier. Who reads one alone must not find another
     // role than who reads the other.
     if name != role.as_str() {
-        return Err(StatementsFault::RoleMisnamed { expected: role, found: shown_text(name) });
+        return Err(ProviderFault::RoleMisnamed { expected: role, found: shown_text(name) });
     }
     Ok(role)
 }
@@ -182,6 +193,10 @@ mod tests {
         QualifiedStatements::read(&statements.der())
     }
 
+    fn provider(statements: &Statements) -> Result<PaymentServiceProvider, ProviderFault> {
+        read(statements).unwrap().provider.unwrap()
+    }
+
     fn qwac() -> Statements {
         Statements::of_provider(&[Role::AccountInformation, Role::PaymentInitiation], "BaFin", "DE-BAFIN")
             .compliant()
@@ -193,11 +208,11 @@ mod tests {
         let expected = QualifiedStatements {
             compliance: true,
             kinds: Some(vec![QualifiedKind::Web]),
-            provider: Some(PaymentServiceProvider {
+            provider: Some(Ok(PaymentServiceProvider {
                 roles: vec![Role::AccountInformation, Role::PaymentInitiation],
                 authority_name: "BaFin".into(),
                 authority_id: "DE-BAFIN".into(),
-            }),
+            })),
         };
         assert_eq!(read(&qwac()), Ok(expected.clone()));
         // QcSSCD, which says nothing, and QcLimitValue, which says something.
@@ -212,23 +227,34 @@ mod tests {
     #[test]
     fn bg_02_each_role_is_the_one_of_its_identifier_and_its_name() {
         for role in Role::ALL {
-            let statements = read(&Statements::of_provider(&[*role], "BaFin", "DE-BAFIN")).unwrap();
-            assert_eq!(statements.provider.unwrap().roles, [*role]);
+            let stated = provider(&Statements::of_provider(&[*role], "BaFin", "DE-BAFIN"));
+            assert_eq!(stated.unwrap().roles, [*role]);
             for other in Role::ALL.iter().filter(|other| *other != role) {
                 let swapped = Statements::of_roles(&[(role.number(), other.as_str())]);
                 let (expected, found) = (*role, shown_text(other.as_str()));
-                assert_eq!(read(&swapped), Err(StatementsFault::RoleMisnamed { expected, found }));
+                assert_eq!(provider(&swapped), Err(ProviderFault::RoleMisnamed { expected, found }));
             }
         }
         for (number, name, found) in [(7, "PSP_AI", "\"PSP_AI\""), (99, "\u{1}", "\"?\"")] {
             let unknown = Statements::of_roles(&[(3, "PSP_AI"), (number, name)]);
-            assert_eq!(read(&unknown), Err(StatementsFault::RoleUnknown { found: found.into() }));
+            assert_eq!(provider(&unknown), Err(ProviderFault::RoleUnknown { found: found.into() }));
         }
         for name in ["psp_ai", "PSP_AI ", "AISP"] {
-            let misnamed = read(&Statements::of_roles(&[(3, name)]));
-            assert!(matches!(misnamed, Err(StatementsFault::RoleMisnamed { .. })), "{name:?}");
+            let misnamed = provider(&Statements::of_roles(&[(3, name)]));
+            assert!(matches!(misnamed, Err(ProviderFault::RoleMisnamed { .. })), "{name:?}");
         }
-        assert_eq!(read(&Statements::of_roles(&[])), Err(StatementsFault::NoRole));
+        assert_eq!(provider(&Statements::of_roles(&[])), Err(ProviderFault::NoRole));
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_statement_of_a_provider_is_nothing_of_the_others() {
+        let without = Statements::default().compliant().for_kinds(&[2]);
+        let expected = read(&without).unwrap();
+        for faulty in [Statements::of_roles(&[(9, "PSP_XX")]), Statements::default().with(PSD2, &[5, 0])] {
+            let faulty = read(&without.clone().and(&faulty)).unwrap();
+            assert!(matches!(faulty.provider, Some(Err(_))), "{faulty:?}");
+            assert_eq!(QualifiedStatements { provider: None, ..faulty }, expected);
+        }
     }
 
     #[test]
@@ -259,9 +285,13 @@ mod tests {
         is_malformed(&Statements::default().with(QC_TYPE, &[0x30, 2, 5, 0]).der(), "QcType with a null");
         let text = |tag: u8| tlv(tag, b"DE-BAFIN");
         let role = tlv(0x30, &[&tlv(6, &[4, 0, 0x81, 0x98, 0x27, 1, 3])[..], &tlv(12, b"PSP_AI")].concat());
-        let psd2 = |parts: &[&[u8]]| Statements::default().with(PSD2, &tlv(0x30, &parts.concat())).der();
+        let psd2 = |parts: &[&[u8]]| Statements::default().with(PSD2, &tlv(0x30, &parts.concat()));
         let roles = tlv(0x30, &role);
-        assert_eq!(code(&psd2(&[&roles, &text(12), &text(12)])), Ok(())); // control
+        assert!(provider(&psd2(&[&roles, &text(12), &text(12)])).is_ok()); // control
+        let is_malformed = |statements: &Statements, why: &str| {
+            let stated = provider(statements);
+            assert!(matches!(stated, Err(ProviderFault::Malformed { .. })), "{why}: {stated:?}");
+        };
         is_malformed(&psd2(&[&roles, &text(12)]), "no nCAId");
         is_malformed(&psd2(&[&roles, &text(12), &text(12), &text(12)]), "a fourth part");
         is_malformed(&psd2(&[&roles, &text(19), &text(12)]), "nCAName in another type");
@@ -269,7 +299,7 @@ mod tests {
         is_malformed(&psd2(&[&role, &text(12), &text(12)]), "a role in place of a list of roles");
         let longer = tlv(0x30, &[&role[2..], &tlv(5, &[])].concat());
         is_malformed(&psd2(&[&tlv(0x30, &longer), &text(12), &text(12)]), "a role with a third part");
-        is_malformed(&Statements::default().with(PSD2, &[]).der(), "that of PSD2 without anything");
+        is_malformed(&Statements::default().with(PSD2, &[]), "that of PSD2 without anything");
     }
 
     proptest! {

@@ -153,11 +153,14 @@ pub(super) fn check(
     if let Some(ecosystem) = asked.kind {
         ecosystem.check_certificate(certificate).map_err(PolicyError::CertificateKindRefused)?;
     }
-    if asked.role && !asked.roles.iter().any(|role| certificate.roles().contains(role)) {
-        return Err(PolicyError::CertificateRoleRefused {
-            found: Names::of(certificate.roles().iter().map(|role| role.as_str())),
-            needed: Names::of(asked.roles.iter().map(|role| role.as_str())),
-        });
+    if asked.role {
+        let own = certificate.roles().map_err(|fault| PolicyError::CertificateUnreadable(fault.clone().into()))?;
+        if !asked.roles.iter().any(|role| own.contains(role)) {
+            return Err(PolicyError::CertificateRoleRefused {
+                found: Names::of(own.iter().map(|role| role.as_str())),
+                needed: Names::of(asked.roles.iter().map(|role| role.as_str())),
+            });
+        }
     }
     if let Some(claim) = asked.organization {
         let own = match rules {
@@ -301,15 +304,37 @@ mod tests {
     fn a_certificate_with_more_than_one_reading_is_refused_whatever_is_asked_of_it() {
         let good = Statements::of_provider(&[Role::AccountInformation], "BaFin", "DE-BAFIN");
         let organization = CertificateNeeds::new(Vec::new(), Some("/org"), None).unwrap();
-        for (statements, expected) in [
-            (good.clone(), None), // control
-            (good.clone().and(&good), Some(Code::CertificateKindRefused)),
-            (Statements::of_roles(&[(2, "PSP_AI")]), Some(Code::CertificateKindRefused)),
-            (Statements::of_roles(&[(3, "PSP_AI"), (9, "PSP_XX")]), Some(Code::CertificateKindRefused)),
-        ] {
+        for (statements, expected) in
+            [(good.clone(), None), (good.clone().and(&good), Some(Code::CertificateKindRefused))]
+        {
             let peer = of(PROVIDER, Some(&statements));
             for needs in [&roles(&[Role::AccountInformation]), &organization] {
                 assert_eq!(judge(Some(needs), None, &peer, &json!({ "org": PROVIDER })), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn roles_with_more_than_one_reading_are_refused_where_a_role_or_a_provider_is_asked_for() {
+        let role = roles(&[Role::AccountInformation]);
+        let organization = CertificateNeeds::new(Vec::new(), Some("/org"), None).unwrap();
+        let of_roles =
+            |roles: &[(u8, &str)]| of(PROVIDER, Some(&Statements::of_roles(roles).compliant().for_kinds(&[3])));
+        let refused = Some(Code::CertificateKindRefused);
+        for (faulty, expected) in [
+            (&[(3, "PSP_AI")][..], None), // control
+            (&[(2, "PSP_AI")], refused),
+            (&[(3, "PSP_AI"), (9, "PSP_XX")], refused),
+            (&[], refused),
+        ] {
+            let peer = of_roles(faulty);
+            let judge = |needs, rules| judge(Some(needs), rules, &peer, &json!({ "org": PROVIDER }));
+            assert_eq!(judge(&role, None), expected, "{faulty:?}");
+            assert_eq!(judge(&organization, None), None, "nobody asks for a role");
+            for ecosystem in [Ecosystem::BerlinGroup, Ecosystem::UkObie40] {
+                let mut rules = EcosystemRules::from(ecosystem);
+                rules.role = Some(Period { since: UnixTime(0), until: NOW.plus(1) });
+                assert_eq!(judge(&organization, Some(rules)), expected, "{faulty:?}: {ecosystem:?}");
             }
         }
     }

@@ -76,7 +76,8 @@ impl<'c> SealCertificate<'c> {
         if is_named { Ok(()) } else { Err(not_named("it has another issuer")) }
     }
 
-    /// BG-05: a qualified certificate for electronic seals, whose key may sign.
+    /// BG-05: a qualified certificate for electronic seals, whose key may sign. Which roles its holder has is asked of the certificate
+    /// with which it connects.
     pub(super) fn check_for_seals(&self) -> Result<(), SignedBodyError> {
         let lacks = |why| SignedBodyError::CertificateNotForSeals { why };
         let usage = self.0.key_usage().map_err(|_| lacks("its keyUsage cannot be read"))?;
@@ -85,11 +86,7 @@ impl<'c> SealCertificate<'c> {
         }
         let statements = QualifiedStatements::of(&self.0).map_err(|fault| match fault {
             StatementsFault::Twice => lacks("it has QCStatements twice"),
-            StatementsFault::Malformed { .. }
-            | StatementsFault::Repeated
-            | StatementsFault::NoRole
-            | StatementsFault::RoleUnknown { .. }
-            | StatementsFault::RoleMisnamed { .. } => lacks("its QCStatements cannot be read"),
+            StatementsFault::Malformed { .. } | StatementsFault::Repeated => lacks("its QCStatements cannot be read"),
         })?;
         let statements = statements.ok_or(lacks("it has no QCStatements"))?;
         if !statements.compliance {

@@ -562,6 +562,15 @@ fn bg_05_the_certificate_is_a_qualified_one_for_seals() {
     assert_eq!(not_for_seals(Seal::new()), None, "control");
     let roles: &[u8] = &[0x30, 7, 6, 5, 4, 0, 0x81, 0x98, 0x27];
     assert_eq!(not_for_seals(with(statements(&[roles, &types(&[2]), COMPLIANCE]))), None, "control");
+    // The statement of a provider with an unknown role, and one that is none: the role of a seal is not asked for.
+    let psd2 = |info: &[u8]| tlv(0x30, &[&[6, 6, 4, 0, 0x81, 0x98, 0x27, 2], info].concat());
+    let role = tlv(0x30, &[&[6, 7, 4, 0, 0x81, 0x98, 0x27, 1, 9][..], &tlv(12, b"PSP_XX")].concat());
+    let provider = [tlv(0x30, &role), tlv(12, b"BaFin"), tlv(12, b"DE-BAFIN")].concat();
+    for psd2 in [psd2(&tlv(0x30, &provider)), psd2(&[5, 0])] {
+        assert_eq!(not_for_seals(with(statements(&[COMPLIANCE, &types(&[2]), &psd2]))), None);
+        let twice = statements(&[COMPLIANCE, &types(&[2]), &psd2, &psd2]);
+        assert_eq!(not_for_seals(with(twice)), Some("its QCStatements cannot be read"));
+    }
     let unreadable = Some("its QCStatements cannot be read");
     for (statements, expected) in [
         (vec![], Some("it has no QCStatements")),
