@@ -1,4 +1,5 @@
-//! One call for all requests that ask about the same consent at the same time.
+//! One call for all requests of a client that ask about the same consent at the same time. Each client has its own: one whose calls wait
+//! for their turn must not have those of another wait with them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,13 +7,16 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::service::{Key, NoAnswer, Said};
-use crate::issuer::introspection::{Place, lock};
+use crate::issuer::introspection::{Asker, Place, lock};
 use crate::sync::Mutex;
+
+/// What is asked, and by which client.
+type Asked = (Key, Asker);
 
 /// The calls in progress. There are no more than places.
 #[derive(Default)]
 pub(super) struct Flights {
-    all: Mutex<HashMap<Key, watch::Receiver<Option<Said>>>>,
+    all: Mutex<HashMap<Asked, watch::Receiver<Option<Said>>>>,
 }
 
 /// What a request waits for.
@@ -26,7 +30,7 @@ pub(super) enum Joined {
 /// A call that has begun and that others may join; however it ends, they no longer can.
 pub(super) struct Begun {
     flights: Arc<Flights>,
-    key: Key,
+    key: Asked,
     place: Place,
     sender: watch::Sender<Option<Said>>,
 }
@@ -38,7 +42,7 @@ impl Flights {
     /// What `place` has in place of one.
     pub(super) fn join(
         self: &Arc<Self>,
-        key: &Key,
+        key: &Asked,
         place: impl FnOnce() -> Result<Place, NoAnswer>,
     ) -> Result<Joined, NoAnswer> {
         let mut all = lock(&self.all);

@@ -1,8 +1,8 @@
 //! In which state consents are: what services of the bank answer, and for how long that counts.
 //!
 //! A service is asked by a GET for one consent. What it says is remembered under the consent, and the client where the URL names
-//! that, in a cache of its own: the state and whose it is, never the decision about a request. Requests that ask about the same
-//! consent at the same time share one call. How many calls there are at a time is bounded, and so is the number of those that wait
+//! that, in a cache of its own: the state and whose it is, never the decision about a request. Requests of a client that ask about
+//! the same consent at the same time share one call. How many calls there are at a time is bounded, and so is the number of those that wait
 //! for their turn, in total and for each client.
 //!
 //! If a service does not answer as it must, its last answer may still count for a while, where the configuration says so; after

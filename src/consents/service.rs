@@ -154,7 +154,7 @@ impl Service {
             Err(NoAnswer::Fault(fault)) if question.is_of_request() && fault.is_about_id() => {
                 Ok(ConsentAnswer::Unknown)
             }
-            Err(NoAnswer::Fault(fault)) => match self.last_resort(&key) {
+            Err(NoAnswer::Fault(fault)) => match self.last_resort(&key, &fault) {
                 Some(state) => {
                     self.observer.asked(Outcome::Stale, None);
                     Ok(ConsentAnswer::Known(state))
@@ -168,7 +168,11 @@ impl Service {
     }
 
     /// The last answer, while that counts in place of one that there is not.
-    fn last_resort(&self, key: &Key) -> Option<ConsentState> {
+    fn last_resort(&self, key: &Key, fault: &Fault) -> Option<ConsentState> {
+        // That a call was lost is ours.
+        if matches!(fault, Fault::Lost) {
+            return None;
+        }
         let (Some(state), asked_at) = self.said.get(key)? else { return None };
         let counts_for = self.settings.cache.max_age.saturating_add(self.settings.cache.stale_for);
         (asked_at.elapsed() < counts_for).then_some(state)
@@ -194,14 +198,14 @@ impl Service {
         (asked_at.elapsed() < self.settings.cache.max_age).then_some(state)
     }
 
-    /// Asks, in a call that other requests about the same may share.
+    /// Asks, in a call that other requests of the client about the same may share.
     async fn ask(self: &Arc<Self>, (key, url): (&Key, Url), asker: Asker) -> Said {
         // An answer that may be no older than the request is its own.
         if self.settings.cache.max_age.is_zero() {
             let place = self.take_place(asker)?;
             return self.call((key, &url), &place).await;
         }
-        let mut outcome = match self.flights.join(key, || self.take_place(asker))? {
+        let mut outcome = match self.flights.join(&(key.clone(), asker), || self.take_place(asker))? {
             Joined::Flight(outcome) => outcome,
             Joined::Begun(begun) => {
                 let (service, key, outcome) = (self.clone(), key.clone(), begun.outcome());

@@ -342,6 +342,33 @@ async fn a_client_that_keeps_its_own_calls_waiting_gets_no_last_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_names_the_consent_of_another_does_not_have_that_one_wait_for_its_turn() {
+    let by_field = "{ id: { header: Consent-ID }, status: { ask: bank, one_of: [AUTHORISED] } }";
+    let world = World::with(|scene| requiring(scene, by_field, ", max_calls: 2, cache: { max_age: 1m }")).await;
+    let hanging = "/consents/urn%3Ac2";
+    world.issuer.script(hanging, Answer::hanging());
+    world.issuer.script(CONSENT, state("AUTHORISED", "another"));
+    let mut held = Vec::new();
+    // The first takes the one turn of its client, and the second waits for it.
+    for (count, id) in [(1, "urn:c2"), (2, "urn:c1")] {
+        let (client, asks) = (world.client(), call(&world, &world.token(), "/accounts", &[("consent-id", id)]));
+        held.push(tokio::spawn(async move { client.send(asks).await.map(drop) }));
+        let begun = format!("fapi_gateway_exchanges_in_flight{{listener=\"127.0.0.1:0\"}} {count}\n");
+        for _ in 0..500 {
+            if world.gateway.admin("/metrics").await.1.contains(&begun) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    world.issuer.wait_for(hanging, 1, DEADLINE).await.expect("the turn is taken");
+    let owner = world.token().claim("client_id", "another");
+    let asks = call(&world, &owner, "/accounts", &[("consent-id", "urn:c1")]);
+    assert_eq!(world.judge(asks).await, of(200, "ok"));
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_service_says_of_an_id_that_a_client_made_up_is_the_clients_fault() {
     let by_field = "{ id: { header: Consent-ID }, status: { ask: bank, one_of: [AUTHORISED] } }";
     for (consent, expected) in [(by_field, (403, "consent_unknown")), (ASKED, (503, "consent_unavailable"))] {
