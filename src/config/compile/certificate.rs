@@ -2,7 +2,7 @@
 
 use fapi::ecosystem::Ecosystem;
 use fapi::participant::Role;
-use fapi::policy::{CertificateNeeds, EcosystemRules, ScopeRule};
+use fapi::policy::{CertificateNeeds, ClaimPlace, EcosystemRules, ScopeRule};
 use fapi::profile::Waivable;
 use fapi::route::Pattern;
 
@@ -102,21 +102,13 @@ impl Build<'_> {
         Some(roles)
     }
 
-    /// The JSON pointer to the claim; `None` inside if nothing is compared.
-    fn claim_of_certificate<'f>(
+    /// The claim; `None` inside if nothing is compared.
+    fn claim_of_certificate(
         &mut self,
         at: &KeyPath,
-        entry: Option<&'f file::CertificateClaim>,
-    ) -> Option<Option<&'f str>> {
+        entry: Option<&file::CertificateClaim>,
+    ) -> Option<Option<ClaimPlace>> {
         let Some(entry) = entry else { return Some(None) };
-        let at = at.key("claim");
-        let claim = self.text(&at, entry.claim.as_deref(), "write a JSON pointer, such as `/organization_id`")?;
-        match CertificateNeeds::new(Vec::new(), Some(claim), None) {
-            Ok(_) => Some(Some(claim)),
-            Err(error) => {
-                self.problem(&at, error.to_string());
-                None
-            }
-        }
+        self.claim_place(at, entry.claim.as_deref(), "write a JSON pointer, such as `/organization_id`").map(Some)
     }
 }

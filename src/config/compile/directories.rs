@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fapi::directory::{DirectoryIndex, Format};
-use fapi::policy::{InvalidPolicy, NamedBy, ParticipantRule};
+use fapi::policy::{ClaimPlace, InvalidPolicy, ParticipantRule};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Build;
@@ -171,11 +171,9 @@ impl Build<'_> {
         }
     }
 
-    fn named_by(&mut self, at: &KeyPath, entry: Option<&file::NamedBy>) -> Option<Option<NamedBy>> {
+    fn named_by(&mut self, at: &KeyPath, entry: Option<&file::NamedBy>) -> Option<Option<ClaimPlace>> {
         let Some(entry) = entry else { return Some(None) };
-        let at = at.key("claim");
-        let claim = self.text(&at, entry.claim.as_deref(), "write a JSON pointer, such as `/org_id`")?;
-        self.valid(&at, NamedBy::claim(claim)).map(Some)
+        self.claim_place(at, entry.claim.as_deref(), "write a JSON pointer, such as `/org_id`").map(Some)
     }
 }
 

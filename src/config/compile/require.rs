@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use fapi::ecosystem::Ecosystem;
 use fapi::policy::{
-    Authentication, BodyMember, ClaimRule, Clients, Comparison, DetailNeeds, DetailRule, InvalidPolicy, MemberRule,
-    Operand, Requirements, Scalar, SubjectRule, TokenLifetime,
+    Authentication, BodyMember, ClaimPlace, ClaimRule, Clients, Comparison, DetailNeeds, DetailRule, InvalidPolicy,
+    MemberRule, Operand, Requirements, Scalar, SubjectRule, TokenLifetime,
 };
 use fapi::route::Pattern;
 
@@ -302,6 +302,13 @@ impl Build<'_> {
         let each = entries.iter().enumerate();
         let rules: Vec<_> = each.map(|(index, entry)| compile(self, &at.index(index), entry)).collect();
         rules.into_iter().collect()
+    }
+
+    /// The claim that the key `claim` of this section names.
+    pub(super) fn claim_place(&mut self, at: &KeyPath, claim: Option<&str>, way_out: &str) -> Option<ClaimPlace> {
+        let at = at.key("claim");
+        let claim = self.text(&at, claim, way_out)?;
+        self.valid(&at, ClaimPlace::new(claim))
     }
 
     /// Records why there is no such rule.

@@ -176,7 +176,7 @@ impl MemberRule {
     }
 
     fn judge<'e>(&'e self, element: &'e Map<String, Value>, part: Part<'_>) -> Result<(), Missing<'e>> {
-        let value = self.pointer.find(element.get(self.pointer.first())).ok_or(Missing::Member(&self.pointer))?;
+        let value = self.pointer.find(|name| element.get(name)).ok_or(Missing::Member(&self.pointer))?;
         match self.needed.is_met_by(value, part) {
             Some(true) => Ok(()),
             Some(false) => Err(Missing::Value(&self.pointer)),

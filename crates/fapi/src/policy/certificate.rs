@@ -3,8 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use super::claim_place::ClaimPlace;
 use super::error::{InvalidPolicy, PolicyError};
-use super::value::Pointer;
 use crate::UnixTime;
 use crate::ecosystem::Ecosystem;
 use crate::participant::{ParticipantCertificate, Role, SubjectAttribute};
@@ -35,23 +35,24 @@ impl From<Ecosystem> for EcosystemRules {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateNeeds {
     roles: Vec<Role>,
-    organization: Option<Pointer>,
-    software: Option<Pointer>,
+    organization: Option<ClaimPlace>,
+    software: Option<ClaimPlace>,
 }
 
 impl CertificateNeeds {
-    /// One of these roles, if there are any; and that its organisation and its software are those in the claims of the token to which
-    /// these JSON pointers lead.
+    /// One of these roles, if there are any; and that its organisation and its software are those in these claims of the token.
     ///
     /// # Errors
-    /// [`InvalidPolicy::Certificate`] if nothing is required, [`InvalidPolicy::Pointer`].
-    pub fn new(roles: Vec<Role>, organization: Option<&str>, software: Option<&str>) -> Result<Self, InvalidPolicy> {
+    /// [`InvalidPolicy::Certificate`] if nothing is required.
+    pub fn new(
+        roles: Vec<Role>,
+        organization: Option<ClaimPlace>,
+        software: Option<ClaimPlace>,
+    ) -> Result<Self, InvalidPolicy> {
         if roles.is_empty() && organization.is_none() && software.is_none() {
             return Err(InvalidPolicy::Certificate);
         }
-        let pointer =
-            |text: Option<&str>| text.map(|text| Pointer::parse(text).ok_or(InvalidPolicy::Pointer)).transpose();
-        Ok(Self { roles, organization: pointer(organization)?, software: pointer(software)? })
+        Ok(Self { roles, organization, software })
     }
 
     /// The roles of which a certificate has to have one; empty for any.
@@ -61,14 +62,12 @@ impl CertificateNeeds {
 
     /// The organisation that a certificate has to be of, with these claims.
     pub fn organization_of<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c str> {
-        let claim = self.organization.as_ref()?;
-        claim.find(claims.get(claim.first()))?.as_str()
+        self.organization.as_ref()?.text_in(claims)
     }
 
     /// The software that a certificate has to be for, with these claims.
     pub fn software_of<'c>(&self, claims: &'c Map<String, Value>) -> Option<&'c str> {
-        let claim = self.software.as_ref()?;
-        claim.find(claims.get(claim.first()))?.as_str()
+        self.software.as_ref()?.text_in(claims)
     }
 
     /// What it requires, for operators.
@@ -83,9 +82,7 @@ impl CertificateNeeds {
 
     /// What a token has in the places that it is compared with.
     pub(super) fn found(&self, claims: &Claims) -> Vec<String> {
-        let found =
-            |claim: &Pointer| format!("{} {}", claim.as_str(), shown_value(claim.find(claims.get(claim.first()))));
-        self.organization.iter().chain(&self.software).map(found).collect()
+        self.organization.iter().chain(&self.software).map(|claim| claim.found(claims)).collect()
     }
 }
 
@@ -101,8 +98,8 @@ struct Asked<'n> {
     /// Whether it has one of these roles.
     role: bool,
     roles: &'n [Role],
-    organization: Option<&'n Pointer>,
-    software: Option<&'n Pointer>,
+    organization: Option<&'n ClaimPlace>,
+    software: Option<&'n ClaimPlace>,
 }
 
 impl<'n> Asked<'n> {
@@ -194,8 +191,13 @@ fn facts<'c>(client: PeerCertificate<'c>, now: UnixTime) -> Result<&'c Participa
     certificate.participant().map_err(|fault| PolicyError::CertificateUnreadable(fault.clone()))
 }
 
-fn compare(claim: &Pointer, claims: &Claims, own: &str, is_same: impl FnOnce(&str) -> bool) -> Result<(), PolicyError> {
-    let value = claim.find(claims.get(claim.first()));
+fn compare(
+    claim: &ClaimPlace,
+    claims: &Claims,
+    own: &str,
+    is_same: impl FnOnce(&str) -> bool,
+) -> Result<(), PolicyError> {
+    let value = claim.find(claims);
     if value.and_then(|value| value.as_str()).is_some_and(is_same) {
         return Ok(());
     }
@@ -252,6 +254,10 @@ mod tests {
         check(needs, rules, client, token.claims_for_audit(), NOW).err().map(|error| error.code())
     }
 
+    fn claim(pointer: &str) -> Option<ClaimPlace> {
+        Some(ClaimPlace::new(pointer).unwrap())
+    }
+
     fn roles(roles: &[Role]) -> CertificateNeeds {
         CertificateNeeds::new(roles.to_vec(), None, None).unwrap()
     }
@@ -303,7 +309,7 @@ mod tests {
     #[test]
     fn a_certificate_with_more_than_one_reading_is_refused_whatever_is_asked_of_it() {
         let good = Statements::of_provider(&[Role::AccountInformation], "BaFin", "DE-BAFIN");
-        let organization = CertificateNeeds::new(Vec::new(), Some("/org"), None).unwrap();
+        let organization = CertificateNeeds::new(Vec::new(), claim("/org"), None).unwrap();
         for (statements, expected) in
             [(good.clone(), None), (good.clone().and(&good), Some(Code::CertificateKindRefused))]
         {
@@ -317,7 +323,7 @@ mod tests {
     #[test]
     fn roles_with_more_than_one_reading_are_refused_where_a_role_or_a_provider_is_asked_for() {
         let role = roles(&[Role::AccountInformation]);
-        let organization = CertificateNeeds::new(Vec::new(), Some("/org"), None).unwrap();
+        let organization = CertificateNeeds::new(Vec::new(), claim("/org"), None).unwrap();
         let of_roles =
             |roles: &[(u8, &str)]| of(PROVIDER, Some(&Statements::of_roles(roles).compliant().for_kinds(&[3])));
         let refused = Some(Code::CertificateKindRefused);
@@ -362,7 +368,7 @@ mod tests {
 
     #[test]
     fn bg_04_br_10_the_organisation_of_the_certificate_is_that_of_the_token() {
-        let needs = CertificateNeeds::new(Vec::new(), Some("/org/id"), None).unwrap();
+        let needs = CertificateNeeds::new(Vec::new(), claim("/org/id"), None).unwrap();
         let refused = Some(Code::CertificateOrganisationRefused);
         let judge = |rules, peer: &Peer, id: Value| judge(Some(&needs), rules, peer, &json!({ "org": { "id": id } }));
         let peer = provider(&[Role::CardIssuing]);
@@ -386,7 +392,7 @@ mod tests {
 
     #[test]
     fn br_07_the_software_of_the_certificate_is_that_of_the_token() {
-        let needs = CertificateNeeds::new(Vec::new(), None, Some("/software_id")).unwrap();
+        let needs = CertificateNeeds::new(Vec::new(), None, claim("/software_id")).unwrap();
         let judge = |id: Value| judge(Some(&needs), None, &of(PROVIDER, None), &json!({ "software_id": id }));
         assert_eq!(judge(SOFTWARE.into()), None); // control
         for other in [json!(null), json!("74e929d9-33b6-4d85-8ba7-c146c867a817"), json!([SOFTWARE])] {
@@ -396,12 +402,16 @@ mod tests {
 
     #[test]
     fn needs_that_ask_for_nothing_or_of_no_claim_do_not_exist() {
-        let new = |organization, software| CertificateNeeds::new(Vec::new(), organization, software).map(drop);
+        let claim = |pointer: Option<&str>| pointer.map(ClaimPlace::new).transpose();
+        let new = |organization, software| {
+            CertificateNeeds::new(Vec::new(), claim(organization)?, claim(software)?).map(drop)
+        };
         assert_eq!(new(Some("/org"), Some("/software")), Ok(())); // control
         assert_eq!(new(None, None), Err(InvalidPolicy::Certificate));
         assert_eq!(new(Some("org"), None), Err(InvalidPolicy::Pointer));
         assert_eq!(new(None, Some("")), Err(InvalidPolicy::Pointer));
-        let needs = CertificateNeeds::new(vec![Role::CardIssuing, Role::AccountServicing], Some("/a"), Some("/b"));
+        let [a, b] = [Some("/a"), Some("/b")].map(|pointer| claim(pointer).unwrap());
+        let needs = CertificateNeeds::new(vec![Role::CardIssuing, Role::AccountServicing], a, b);
         let shown = "certificate with role PSP_IC or PSP_AS, certificate of the organisation in /a, certificate of the software in /b";
         assert_eq!(needs.unwrap().shown(), shown);
     }

@@ -1,18 +1,16 @@
 //! Claims that a route requires, wherever in the token they are (RFC 6901).
 
-use serde_json::Value;
-
+use super::claim_place::ClaimPlace;
 use super::comparison::Comparison;
 use super::error::{InvalidPolicy, PolicyError};
 use super::request::{Part, RequestValues};
-use super::value::Pointer;
 use crate::text::shown_value;
 use crate::token::Claims;
 
 /// A claim, and what it has to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimRule {
-    pointer: Pointer,
+    place: ClaimPlace,
     needed: Comparison,
 }
 
@@ -22,27 +20,23 @@ impl ClaimRule {
     /// # Errors
     /// [`InvalidPolicy::Pointer`], [`InvalidPolicy::ClaimValues`], [`InvalidPolicy::ClaimBody`].
     pub fn new(pointer: &str, needed: Comparison) -> Result<Self, InvalidPolicy> {
-        let pointer = Pointer::parse(pointer).ok_or(InvalidPolicy::Pointer)?;
+        let place = ClaimPlace::new(pointer)?;
         let needed = needed.checked()?;
-        if needed.compares_body() { Err(InvalidPolicy::ClaimBody) } else { Ok(Self { pointer, needed }) }
-    }
-
-    fn find<'c>(&self, claims: &'c Claims) -> Option<&'c Value> {
-        self.pointer.find(claims.get(self.pointer.first()))
+        if needed.compares_body() { Err(InvalidPolicy::ClaimBody) } else { Ok(Self { place, needed }) }
     }
 
     /// What it requires, for operators.
     pub(super) fn shown(&self) -> String {
-        self.needed.shown(self.pointer.as_str())
+        self.needed.shown(self.place.as_str())
     }
 
     /// What a token has in its place.
     pub(super) fn found(&self, claims: &Claims) -> String {
-        format!("{} {}", self.pointer.as_str(), shown_value(self.find(claims)))
+        self.place.found(claims)
     }
 
     pub(super) fn check(&self, claims: &Claims, request: &dyn RequestValues) -> Result<(), PolicyError> {
-        let (value, claim) = (self.find(claims), self.pointer.as_str());
+        let (value, claim) = (self.place.find(claims), self.place.as_str());
         match value.map(|value| self.needed.is_met_by(value, Part::Head(request))) {
             Some(Some(true)) => Ok(()),
             Some(Some(false)) | None => {

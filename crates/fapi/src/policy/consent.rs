@@ -6,8 +6,9 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::claim_place::ClaimPlace;
 use super::error::{InvalidPolicy, PolicyError};
 use super::request::{Operand, OperandValue, Part, RequestValues};
 use super::value::Pointer;
@@ -48,24 +49,6 @@ impl ConsentPlace {
     /// Whether the request alone names it, as its client likes.
     pub const fn is_in_request(&self) -> bool {
         matches!(self, Self::Header(_) | Self::Target(_))
-    }
-}
-
-/// A claim, by a JSON pointer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClaimPlace(Pointer);
-
-impl ClaimPlace {
-    /// The claim that a JSON pointer names, such as `/consent_id`.
-    ///
-    /// # Errors
-    /// [`InvalidPolicy::Pointer`].
-    pub fn new(pointer: &str) -> Result<Self, InvalidPolicy> {
-        Pointer::parse(pointer).map(Self).ok_or(InvalidPolicy::Pointer)
-    }
-
-    fn find<'c>(&self, claims: &'c Claims) -> Option<&'c Value> {
-        self.0.find(claims.get(self.0.first()))
     }
 }
 
@@ -265,7 +248,7 @@ impl ConsentState {
     pub fn from_json(body: &[u8], members: &ConsentMembers) -> Result<Self, ConsentAnswerError> {
         let answer = parse_object(body).map_err(|_| ConsentAnswerError::Malformed)?;
         let text = |pointer: &Pointer, longest: usize| {
-            let found = find(pointer, &answer).and_then(Value::as_str);
+            let found = pointer.find(|name| answer.get(name)).and_then(Value::as_str);
             found.filter(|text| (1..=longest).contains(&text.len())).map(Box::from)
         };
         let status = text(&members.status, 64).ok_or(ConsentAnswerError::Status)?;
@@ -282,10 +265,6 @@ impl ConsentState {
     }
 }
 
-fn find<'v>(pointer: &Pointer, members: &'v Map<String, Value>) -> Option<&'v Value> {
-    pointer.find(members.get(pointer.first()))
-}
-
 impl ConsentRule {
     /// The first of the states in which it can be used.
     pub(crate) fn usual_status(&self) -> &str {
@@ -297,7 +276,7 @@ impl ConsentRule {
         let place = self.id.shown();
         let used = self.equals.as_ref().map(|equals| format!(" equal to {}", equals.shown())).unwrap_or_default();
         let source = match &self.source {
-            StatusSource::Claim(claim) => format!("by {}", claim.0.as_str()),
+            StatusSource::Claim(claim) => format!("by {}", claim.as_str()),
             StatusSource::Asked(_) => "as is asked".to_owned(),
         };
         format!("a consent in {place}{used}, with status one of {} {source}", Names::of(&self.statuses.0))
@@ -419,7 +398,7 @@ impl ConsentPlace {
     /// What it is, for operators.
     fn shown(&self) -> String {
         match self {
-            Self::Claim(claim) => format!("the claim {}", claim.0.as_str()),
+            Self::Claim(claim) => format!("the claim {}", claim.as_str()),
             Self::Scope(prefix) => format!("the scope {}...", prefix.0),
             Self::Detail(place) => {
                 format!("{} of authorization_details with type {:?}", place.member.as_str(), place.kind)
@@ -444,7 +423,7 @@ impl ConsentPlace {
                 let of_kind = elements
                     .filter_map(Value::as_object)
                     .filter(|element| element.get("type").and_then(Value::as_str) == Some(kind));
-                Found::of(of_kind.map(|element| find(member, element).and_then(Value::as_str)))
+                Found::of(of_kind.map(|element| member.find(|name| element.get(name)).and_then(Value::as_str)))
             }
             Self::Header(_) | Self::Target(_) => Found::None,
         }

@@ -5,6 +5,7 @@ mod authentication;
 mod authorization_details;
 mod body;
 mod certificate;
+mod claim_place;
 mod claims;
 mod clients;
 mod comparison;
@@ -30,17 +31,18 @@ pub use authentication::Authentication;
 pub(crate) use authorization_details::Remaining;
 pub use authorization_details::{DetailNeeds, DetailRule, MemberRule};
 pub use certificate::{CertificateNeeds, EcosystemRules};
+pub use claim_place::ClaimPlace;
 pub use claims::ClaimRule;
 pub use clients::Clients;
 pub use comparison::Comparison;
 pub use consent::{
-    ClaimPlace, ConsentAnswer, ConsentAnswerError, ConsentId, ConsentMembers, ConsentPlace, ConsentQuestion,
-    ConsentRule, ConsentState, ConsentUse, DetailPlace, ScopePrefix, StatusSource, Statuses,
+    ConsentAnswer, ConsentAnswerError, ConsentId, ConsentMembers, ConsentPlace, ConsentQuestion, ConsentRule,
+    ConsentState, ConsentUse, DetailPlace, ScopePrefix, StatusSource, Statuses,
 };
 pub use error::{InvalidPolicy, PolicyError};
 pub use fapi1::Fapi1;
 pub use fields::FieldRules;
-pub use participant::{NamedBy, ParticipantRule};
+pub use participant::ParticipantRule;
 pub use request::{BodyMember, Operand, RequestValues};
 pub use scopes::ScopeRule;
 use scopes::Scopes;

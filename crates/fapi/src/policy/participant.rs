@@ -1,9 +1,9 @@
 //! Whether the token's client is an active participant of its ecosystem, as a directory has it.
 
+use super::claim_place::ClaimPlace;
 use super::error::{InvalidPolicy, PolicyError};
-use super::value::Pointer;
 use crate::directory::{DirectoryIndex, Kind, Participant, ParticipantError, Participants, Roles};
-use crate::text::{shown_text, shown_value};
+use crate::text::shown_text;
 use crate::token::Claims;
 
 /// A directory, whom it has to have as active, and the roles of which one is needed.
@@ -12,45 +12,10 @@ pub struct ParticipantRule {
     directory: DirectoryIndex,
     /// The configured name of the directory.
     name: Box<str>,
-    organisation: Option<NamedBy>,
-    software: Option<NamedBy>,
+    /// Which claims name them.
+    organisation: Option<ClaimPlace>,
+    software: Option<ClaimPlace>,
     roles: Vec<Box<str>>,
-}
-
-/// What names an organisation or software.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedBy(Source);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Source {
-    /// A claim of the token.
-    Claim(Pointer),
-}
-
-impl NamedBy {
-    /// The claim that a JSON pointer names, such as `/org_id`.
-    ///
-    /// # Errors
-    /// [`InvalidPolicy::Pointer`].
-    pub fn claim(pointer: &str) -> Result<Self, InvalidPolicy> {
-        Pointer::parse(pointer).map(|pointer| Self(Source::Claim(pointer))).ok_or(InvalidPolicy::Pointer)
-    }
-
-    fn shown(&self) -> &str {
-        let Source::Claim(pointer) = &self.0;
-        pointer.as_str()
-    }
-
-    fn found(&self, claims: &Claims) -> String {
-        let Source::Claim(pointer) = &self.0;
-        format!("{} {}", pointer.as_str(), shown_value(pointer.find(claims.get(pointer.first()))))
-    }
-
-    /// The id, which is a text with something in it.
-    fn id<'c>(&self, claims: &'c Claims) -> Option<&'c str> {
-        let Source::Claim(pointer) = &self.0;
-        pointer.find(claims.get(pointer.first()))?.as_str().filter(|id| !id.is_empty())
-    }
 }
 
 impl ParticipantRule {
@@ -61,8 +26,8 @@ impl ParticipantRule {
     /// [`InvalidPolicy::Participant`] if neither is named.
     pub fn new(
         (directory, name): (DirectoryIndex, &str),
-        organisation: Option<NamedBy>,
-        software: Option<NamedBy>,
+        organisation: Option<ClaimPlace>,
+        software: Option<ClaimPlace>,
         roles: Vec<Box<str>>,
     ) -> Result<Self, InvalidPolicy> {
         if organisation.is_none() && software.is_none() {
@@ -79,7 +44,7 @@ impl ParticipantRule {
     /// What it requires, for operators.
     pub(super) fn shown(&self) -> String {
         let named = [(Kind::Organisation, &self.organisation), (Kind::Software, &self.software)];
-        let named = named.into_iter().filter_map(|(what, by)| Some(format!("{what} {}", by.as_ref()?.shown())));
+        let named = named.into_iter().filter_map(|(what, by)| Some(format!("{what} {}", by.as_ref()?.as_str())));
         let named = named.collect::<Vec<_>>().join(" and ");
         let roles = Roles(self.roles.as_slice().into());
         let roles = if self.roles.is_empty() { String::new() } else { format!(", with the role {roles}") };
@@ -93,8 +58,10 @@ impl ParticipantRule {
     }
 
     pub(super) fn check(&self, claims: &Claims, participants: &dyn Participants) -> Result<(), PolicyError> {
-        let named = |what, by: &Option<NamedBy>| match by {
-            Some(by) => by.id(claims).map(Some).ok_or(ParticipantError::Unnamed(what)),
+        // An id is a text with something in it.
+        let id = |by: &ClaimPlace| by.find(claims)?.as_str().filter(|id| !id.is_empty());
+        let named = |what, by: &Option<ClaimPlace>| match by {
+            Some(by) => id(by).map(Some).ok_or(ParticipantError::Unnamed(what)),
             None => Ok(None),
         };
         let check = || {
@@ -144,7 +111,7 @@ mod tests {
     }
 
     fn rule(directory: usize, organisation: Option<&str>, software: Option<&str>, roles: &[&str]) -> ParticipantRule {
-        let by = |pointer: Option<&str>| pointer.map(|pointer| NamedBy::claim(pointer).unwrap());
+        let by = |pointer: Option<&str>| pointer.map(|pointer| ClaimPlace::new(pointer).unwrap());
         let roles = roles.iter().map(|role| (*role).into()).collect();
         ParticipantRule::new((DirectoryIndex(directory), "register"), by(organisation), by(software), roles).unwrap()
     }
@@ -207,9 +174,10 @@ mod tests {
 
     #[test]
     fn a_rule_that_names_nobody_does_not_exist() {
-        let new = |by: Option<NamedBy>| ParticipantRule::new((DirectoryIndex(0), "a"), by, None, Vec::new()).map(drop);
-        assert_eq!(new(Some(NamedBy::claim("/org_id").unwrap())), Ok(())); // control
+        let new =
+            |by: Option<ClaimPlace>| ParticipantRule::new((DirectoryIndex(0), "a"), by, None, Vec::new()).map(drop);
+        assert_eq!(new(Some(ClaimPlace::new("/org_id").unwrap())), Ok(())); // control
         assert_eq!(new(None), Err(InvalidPolicy::Participant));
-        assert_eq!(NamedBy::claim("org_id"), Err(InvalidPolicy::Pointer));
+        assert_eq!(ClaimPlace::new("org_id"), Err(InvalidPolicy::Pointer));
     }
 }

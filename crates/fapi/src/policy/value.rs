@@ -70,9 +70,9 @@ impl Pointer {
         &self.first
     }
 
-    /// What it leads to from that member, if that is there.
-    pub(super) fn find<'v>(&self, first: Option<&'v Value>) -> Option<&'v Value> {
-        self.steps.iter().try_fold(first?, |value, step| match value {
+    /// What it leads to in the object of which `member` returns the member with a name, if that is there.
+    pub(super) fn find<'v>(&self, member: impl FnOnce(&str) -> Option<&'v Value>) -> Option<&'v Value> {
+        self.steps.iter().try_fold(member(&self.first)?, |value, step| match value {
             Value::Object(members) => members.get(&**step),
             Value::Array(values) => values.get(index(step)?),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
