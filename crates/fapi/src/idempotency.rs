@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, Method};
 
 use crate::code::Code;
 use crate::field_names::{class_of, sole_of_class};
-use crate::sha256;
+use crate::{sha256, sha256_of_parts};
 
 /// The field with the key.
 pub const X_IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("x-idempotency-key");
@@ -62,8 +62,8 @@ impl Rule {
         let is_key = |value: &&[u8]| (1..=LONGEST).contains(&value.len()) && value.iter().all(u8::is_ascii_graphic);
         let value = value.filter(is_key).ok_or(IdempotencyError::Malformed)?;
         let client_id = client_id.ok_or(IdempotencyError::ClientUnknown)?;
-        let client = hash_of(&[b"client", issuer.as_bytes(), client_id.as_bytes()]);
-        let id = hash_of(&[b"key", &client, value]);
+        let client = sha256_of_parts(&[b"client", issuer.as_bytes(), client_id.as_bytes()]);
+        let id = sha256_of_parts(&[b"key", &client, value]);
         Ok(Some(IdempotencyKey { client, id, keep: self.keep, request: None }))
     }
 }
@@ -81,7 +81,7 @@ impl IdempotencyKey {
     /// The same key, of this request: its method, its target as received, and its whole content.
     #[must_use]
     pub(crate) fn of_request(self, method: &Method, target: &str, content: &[u8]) -> Self {
-        let request = hash_of(&[b"request", method.as_str().as_bytes(), target.as_bytes(), &sha256(content)]);
+        let request = sha256_of_parts(&[b"request", method.as_str().as_bytes(), target.as_bytes(), &sha256(content)]);
         Self { request: Some(request), ..self }
     }
 
@@ -152,16 +152,6 @@ impl IdempotencyError {
             Self::Reused => Code::IdempotencyKeyReused,
         }
     }
-}
-
-/// A hash of these parts, in which none can be taken for a part of another.
-fn hash_of(parts: &[&[u8]]) -> [u8; 32] {
-    let mut text = Vec::new();
-    for part in parts {
-        text.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        text.extend_from_slice(part);
-    }
-    sha256(&text)
 }
 
 /// The most characters of a key.

@@ -137,6 +137,16 @@ impl std::fmt::Display for UnixTime {
     }
 }
 
+/// SHA-256 of these parts, in this order, each with its length, so that the end of one is not the beginning of the next.
+pub(crate) fn sha256_of_parts(parts: &[&[u8]]) -> [u8; 32] {
+    let mut text = Vec::new();
+    for part in parts {
+        text.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        text.extend_from_slice(part);
+    }
+    sha256(&text)
+}
+
 /// SHA-256 of `bytes` (FIPS 180-4).
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];

@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::super::hash::TokenHash;
-use crate::sha256;
+use crate::sha256_of_parts;
 
 /// A hash of what the answers of an issuer depend on besides the token, such as who asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,13 +13,7 @@ pub struct Basis([u8; 32]);
 impl Basis {
     /// The hash of these parts, in this order.
     pub fn of(parts: &[&[u8]]) -> Self {
-        let mut text = Vec::new();
-        for part in parts {
-            // With its length, so that the end of one part is not the beginning of the next.
-            text.extend_from_slice(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            text.extend_from_slice(part);
-        }
-        Self(sha256(&text))
+        Self(sha256_of_parts(parts))
     }
 
     /// Its bytes, as a part of another one.
