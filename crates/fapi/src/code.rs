@@ -502,6 +502,11 @@ impl Code {
         (Self::CertificateKindRefused..=Self::CertificateOrganisationRefused).contains(&self)
     }
 
+    /// Whether a consent does not let the request pass, and not that nobody knows; these codes stand together in the table.
+    pub(crate) fn is_about_consents(self) -> bool {
+        (Self::ConsentMissing..=Self::ConsentRefused).contains(&self)
+    }
+
     /// Whether a message was not signed, or not encrypted, as its route requires; these codes stand together in the table.
     pub fn is_about_signatures(self) -> bool {
         (Self::SignatureMissing..=Self::DigestMismatch).contains(&self)

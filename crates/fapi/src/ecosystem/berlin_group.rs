@@ -5,13 +5,13 @@ use serde_json::json;
 
 use super::body::ErrorBody;
 use super::certificate::{KindFault, check_for_web, provider};
-use super::consent::consent_rule;
 use super::headers::{Form, HeaderRule, Needed};
 use super::media_types::MediaTypes;
+use super::rules::{certificate_rule, consent_rule, media_type_rule, role_rule};
 use crate::code::Code;
 use crate::error_format::told::Told;
 use crate::participant::{OrganizationId, ParticipantCertificate, Role, SubjectAttribute};
-use crate::profile::{Enforced, Rule, Setting, Waivable};
+use crate::profile::{Enforced, Rule, Setting};
 use crate::text::shown_text;
 
 /// The id of a request, which its answer repeats.
@@ -114,33 +114,17 @@ pub(super) const RULES: &[Rule] = &[
         waivable: None,
     },
     consent_rule("berlin_group.consent", "NextGenPSD2 implementation guidelines, § Consents"),
-    Rule {
-        id: "berlin_group.request.media_types",
-        clause: "NextGenPSD2 implementation guidelines, § Error codes",
-        says: "Content is JSON in UTF-8, XML, or both as a form, or of a media type that the route names, and JSON, XML or text is accepted in return.",
-        setting: Setting::Key("routes[].media_types"),
-        enforced: Enforced::Request,
-        codes: &[Code::MediaTypeUnsupported, Code::NotAcceptable],
-        waivable: None,
-    },
-    Rule {
-        id: CERTIFICATE,
-        clause: "RTS on SCA, § Article 34; ETSI EN 319 412-5 §4.2.3; ETSI TS 119 495 §5.1, §5.2.1",
-        says: "A client has a qualified certificate for web sites, of the payment service provider that its subject names.",
-        setting: Setting::Key("profile.ecosystem"),
-        enforced: Enforced::Policy,
-        codes: &[Code::CertificateMissing, Code::CertificateExpired, Code::CertificateKindRefused],
-        waivable: Some(Waivable::Route),
-    },
-    Rule {
-        id: ROLE,
-        clause: "NextGenPSD2 implementation guidelines, § Error codes; ETSI TS 119 495 §5.2.2",
-        says: "The certificate of a client gives it a role of the service.",
-        setting: Setting::Key("routes[].require.certificate.roles"),
-        enforced: Enforced::Policy,
-        codes: &[Code::CertificateRoleRefused],
-        waivable: Some(Waivable::Route),
-    },
+    media_type_rule(
+        "berlin_group.request.media_types",
+        "NextGenPSD2 implementation guidelines, § Error codes",
+        "Content is JSON in UTF-8, XML, or both as a form, or of a media type that the route names, and JSON, XML or text is accepted in return.",
+    ),
+    certificate_rule(
+        CERTIFICATE,
+        "RTS on SCA, § Article 34; ETSI EN 319 412-5 §4.2.3; ETSI TS 119 495 §5.1, §5.2.1",
+        "A client has a qualified certificate for web sites, of the payment service provider that its subject names.",
+    ),
+    role_rule(ROLE, "NextGenPSD2 implementation guidelines, § Error codes; ETSI TS 119 495 §5.2.2"),
     Rule {
         id: "berlin_group.errors",
         clause: "NextGenPSD2 implementation guidelines, § Error codes",

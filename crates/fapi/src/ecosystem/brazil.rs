@@ -7,15 +7,13 @@ use serde_json::json;
 
 use super::body::ErrorBody;
 use super::certificate::KindFault;
-use super::consent::consent_rule;
-use super::headers::{
-    AUTH_DATE, CUSTOMER_IP_ADDRESS, HeaderRule, IDEMPOTENCY_CODES, IDEMPOTENCY_KEY, INTERACTION_ID, Needed,
-};
+use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, HeaderRule, IDEMPOTENCY_KEY, INTERACTION_ID, Needed};
 use super::media_types::MediaTypes;
+use super::rules::{certificate_rule, consent_rule, idempotency_rule, lifetime_rule, media_type_rule};
 use crate::code::Code;
 use crate::error_format::told::Told;
 use crate::participant::{OrganizationId, ParticipantCertificate, SubjectAttribute, SubjectFault};
-use crate::profile::{Enforced, Rule, Setting, Waivable};
+use crate::profile::{Enforced, Rule, Setting};
 use crate::text::{canonical_uuid, shown_text};
 
 pub(super) const HEADERS: &[HeaderRule] =
@@ -159,42 +157,22 @@ pub(super) const RULES: &[Rule] = &[
         waivable: None,
     },
     consent_rule("brazil.consent", "FAPI-BR security profile, § Consent"),
-    Rule {
-        id: "brazil.request.media_types",
-        clause: "Open Finance Brazil API guidelines, § HTTP status codes",
-        says: "Content is JSON in UTF-8 or a JWT, or of a media type that the route names, and one of these is accepted in return.",
-        setting: Setting::Key("routes[].media_types"),
-        enforced: Enforced::Request,
-        codes: &[Code::MediaTypeUnsupported, Code::NotAcceptable],
-        waivable: None,
-    },
-    Rule {
-        id: "brazil.request.idempotency",
-        clause: "Open Finance Brazil payments API, § Idempotency",
-        says: "Where the route asks for x-idempotency-key, a request has one, which its client uses for no other request in 24 hours.",
-        setting: Setting::Key("routes[].idempotency_key"),
-        enforced: Enforced::Request,
-        codes: IDEMPOTENCY_CODES,
-        waivable: None,
-    },
-    Rule {
-        id: "brazil.token.lifetime",
-        clause: "FAPI-BR security profile, § Access tokens",
-        says: "A token lives for at most 900 seconds; that it lives for at least 300 is left to its issuer.",
-        setting: Setting::Key("routes[].require.token_lifetime"),
-        enforced: Enforced::Policy,
-        codes: &[Code::TokenLifetimeExceeded],
-        waivable: None,
-    },
-    Rule {
-        id: CERTIFICATE,
-        clause: "Open Finance Brazil certificate standard, § Client certificate",
-        says: "A client has a BRCAC: its subject has each attribute in its form, and its key signs and enciphers for a TLS client.",
-        setting: Setting::Key("profile.ecosystem"),
-        enforced: Enforced::Policy,
-        codes: &[Code::CertificateMissing, Code::CertificateExpired, Code::CertificateKindRefused],
-        waivable: Some(Waivable::Route),
-    },
+    media_type_rule(
+        "brazil.request.media_types",
+        "Open Finance Brazil API guidelines, § HTTP status codes",
+        "Content is JSON in UTF-8 or a JWT, or of a media type that the route names, and one of these is accepted in return.",
+    ),
+    idempotency_rule("brazil.request.idempotency", "Open Finance Brazil payments API, § Idempotency"),
+    lifetime_rule(
+        "brazil.token.lifetime",
+        "FAPI-BR security profile, § Access tokens",
+        "A token lives for at most 900 seconds; that it lives for at least 300 is left to its issuer.",
+    ),
+    certificate_rule(
+        CERTIFICATE,
+        "Open Finance Brazil certificate standard, § Client certificate",
+        "A client has a BRCAC: its subject has each attribute in its form, and its key signs and enciphers for a TLS client.",
+    ),
     Rule {
         id: "brazil.errors",
         clause: "Open Finance Brazil API guidelines, § Errors",

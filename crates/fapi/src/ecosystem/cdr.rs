@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::body::ErrorBody;
-use super::consent::consent_rule;
 use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, Form, HeaderRule, INTERACTION_ID, Needed};
 use super::media_types::MediaTypes;
+use super::rules::{consent_rule, lifetime_rule, media_type_rule};
 use super::versions::{X_MIN_V, X_V};
 use crate::code::Code;
 use crate::error_format::told::Told;
@@ -41,9 +41,7 @@ pub(super) fn error(told: &Told<'_>) -> ErrorBody {
             ("Header/Invalid", "Invalid Header")
         }
         (Code::ConsentRevoked | Code::ConsentExpired, _) => ("Authorisation/RevokedConsent", "Consent Is Revoked"),
-        (Code::ConsentMissing | Code::ConsentMismatch | Code::ConsentUnknown | Code::ConsentRefused, _) => {
-            ("Authorisation/InvalidConsent", "Consent Is Invalid")
-        }
+        (code, _) if code.is_about_consents() => ("Authorisation/InvalidConsent", "Consent Is Invalid"),
         (Code::ParticipantUnknown | Code::ParticipantInactive, _) => {
             ("Authorisation/AdrStatusNotActive", "ADR Status Is Not Active")
         }
@@ -75,24 +73,16 @@ pub(super) const RULES: &[Rule] = &[
         codes: &[Code::VersionUnsupported],
         waivable: None,
     },
-    Rule {
-        id: "cdr.request.media_types",
-        clause: "Consumer Data Standards, § HTTP Headers",
-        says: "Content is JSON in UTF-8, or of a media type that the route names, and one of these is accepted in return.",
-        setting: Setting::Key("routes[].media_types"),
-        enforced: Enforced::Request,
-        codes: &[Code::MediaTypeUnsupported, Code::NotAcceptable],
-        waivable: None,
-    },
-    Rule {
-        id: "cdr.token.lifetime",
-        clause: "Consumer Data Standards, § Tokens",
-        says: "A token lives for at most 10 minutes; that it lives for at least 2 is left to its issuer.",
-        setting: Setting::Key("routes[].require.token_lifetime"),
-        enforced: Enforced::Policy,
-        codes: &[Code::TokenLifetimeExceeded],
-        waivable: None,
-    },
+    media_type_rule(
+        "cdr.request.media_types",
+        "Consumer Data Standards, § HTTP Headers",
+        "Content is JSON in UTF-8, or of a media type that the route names, and one of these is accepted in return.",
+    ),
+    lifetime_rule(
+        "cdr.token.lifetime",
+        "Consumer Data Standards, § Tokens",
+        "A token lives for at most 10 minutes; that it lives for at least 2 is left to its issuer.",
+    ),
     Rule {
         id: "cdr.request.headers",
         clause: "Consumer Data Standards, § HTTP Headers",

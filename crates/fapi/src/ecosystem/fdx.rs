@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::body::ErrorBody;
-use super::consent::consent_rule;
 use super::headers::{Form, HeaderRule, Needed};
+use super::rules::consent_rule;
 use crate::code::Code;
 use crate::error_format::told::Told;
 use crate::profile::{Enforced, Rule, Setting};

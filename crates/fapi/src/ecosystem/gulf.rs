@@ -4,8 +4,8 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::body::ErrorBody;
-use super::consent::consent_rule;
 use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, Form, HeaderRule};
+use super::rules::consent_rule;
 use crate::code::Code;
 use crate::error_format::told::Told;
 use crate::profile::{Enforced, Rule, Setting};
@@ -30,15 +30,7 @@ pub(super) fn error(told: &Told<'_>) -> ErrorBody {
         (Code::SignatureKeyUnknown | Code::SignatureAlgorithmRefused, _) => "JWS.InvalidHeader",
         (Code::ContentNotDecrypted, _) => "JWE.DecryptionError",
         (code, _) if code.is_about_signatures() => "JWS.InvalidSignature",
-        (
-            Code::ConsentMissing
-            | Code::ConsentMismatch
-            | Code::ConsentUnknown
-            | Code::ConsentExpired
-            | Code::ConsentRevoked
-            | Code::ConsentRefused,
-            _,
-        ) => "Consent.Invalid",
+        (code, _) if code.is_about_consents() => "Consent.Invalid",
         (Code::BodyUnreadable | Code::BodyTypeUnsupported | Code::MediaTypeUnsupported, _) => "Body.InvalidFormat",
         (Code::HeaderMissing | Code::HeaderInvalid | Code::AuthDateMalformed | Code::CustomerIpAddressMalformed, _) => {
             "Resource.InvalidFormat"

@@ -7,7 +7,6 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
 use httpdate::parse_http_date;
 
-use crate::code::Code;
 use crate::text::{canonical_uuid, sole_value};
 
 /// What is said of one field.
@@ -150,14 +149,6 @@ pub(super) const INTERACTION_ID: HeaderRule =
 /// The name of a request that counts once.
 pub(super) const IDEMPOTENCY_KEY: HeaderRule =
     HeaderRule { name: "x-idempotency-key", needed: Needed::No, form: Form::Text(40) };
-/// The codes of what a route says of that.
-pub(super) const IDEMPOTENCY_CODES: &[Code] = &[
-    Code::HeaderMissing,
-    Code::HeaderInvalid,
-    Code::IdempotencyKeyReused,
-    Code::IdempotencyShareExceeded,
-    Code::IdempotencyKeysUnavailable,
-];
 
 #[cfg(test)]
 mod tests {

@@ -5,13 +5,13 @@ use serde_json::json;
 
 use super::body::ErrorBody;
 use super::certificate::{KindFault, check_for_web, provider};
-use super::consent::consent_rule;
-use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, HeaderRule, IDEMPOTENCY_CODES, IDEMPOTENCY_KEY};
+use super::headers::{AUTH_DATE, CUSTOMER_IP_ADDRESS, HeaderRule, IDEMPOTENCY_KEY};
 use super::media_types::MediaTypes;
+use super::rules::{certificate_rule, consent_rule, idempotency_rule, media_type_rule, role_rule};
 use crate::code::Code;
 use crate::error_format::told::Told;
 use crate::participant::{ParticipantCertificate, Role};
-use crate::profile::{Enforced, Rule, Setting, Waivable};
+use crate::profile::{Enforced, Rule, Setting};
 
 pub(super) const HEADERS: &[HeaderRule] = &[AUTH_DATE, CUSTOMER_IP_ADDRESS, IDEMPOTENCY_KEY];
 
@@ -106,25 +106,13 @@ fn names(told: &Told<'_>) -> (&'static str, &'static str) {
     }
 }
 
-const MEDIA_TYPE_RULE: Rule = Rule {
-    id: "uk_obie.request.media_types",
-    clause: "Read/Write API profile §2.5.1, §2.6",
-    says: "Content is JSON in UTF-8 or a JWE, or of a media type that the route names, and one of these is accepted in return.",
-    setting: Setting::Key("routes[].media_types"),
-    enforced: Enforced::Request,
-    codes: &[Code::MediaTypeUnsupported, Code::NotAcceptable],
-    waivable: None,
-};
+const MEDIA_TYPE_RULE: Rule = media_type_rule(
+    "uk_obie.request.media_types",
+    "Read/Write API profile §2.5.1, §2.6",
+    "Content is JSON in UTF-8 or a JWE, or of a media type that the route names, and one of these is accepted in return.",
+);
 
-const IDEMPOTENCY_RULE: Rule = Rule {
-    id: "uk_obie.request.idempotency",
-    clause: "Read/Write API profile, § Idempotency",
-    says: "Where the route asks for x-idempotency-key, a request has one, which its client uses for no other request in 24 hours.",
-    setting: Setting::Key("routes[].idempotency_key"),
-    enforced: Enforced::Request,
-    codes: IDEMPOTENCY_CODES,
-    waivable: None,
-};
+const IDEMPOTENCY_RULE: Rule = idempotency_rule("uk_obie.request.idempotency", "Read/Write API profile, § Idempotency");
 
 const HEADER_RULE: Rule = Rule {
     id: "uk_obie.request.headers",
@@ -138,25 +126,13 @@ const HEADER_RULE: Rule = Rule {
 
 const CONSENT_RULE: Rule = consent_rule("uk_obie.consent", "Read/Write API profile § Consents, intent");
 
-const CERTIFICATE_RULE: Rule = Rule {
-    id: CERTIFICATE,
-    clause: "Open Banking directory, § Certificates; ETSI TS 119 495 §5.1",
-    says: "A client has a certificate that states which payment service provider it is, OBWAC or QWAC, and is not one for seals.",
-    setting: Setting::Key("profile.ecosystem"),
-    enforced: Enforced::Policy,
-    codes: &[Code::CertificateMissing, Code::CertificateExpired, Code::CertificateKindRefused],
-    waivable: Some(Waivable::Route),
-};
+const CERTIFICATE_RULE: Rule = certificate_rule(
+    CERTIFICATE,
+    "Open Banking directory, § Certificates; ETSI TS 119 495 §5.1",
+    "A client has a certificate that states which payment service provider it is, OBWAC or QWAC, and is not one for seals.",
+);
 
-const ROLE_RULE: Rule = Rule {
-    id: ROLE,
-    clause: "Read/Write API profile, § Scopes; ETSI TS 119 495 §5.2.2",
-    says: "The certificate of a client gives it a role of the service.",
-    setting: Setting::Key("routes[].require.certificate.roles"),
-    enforced: Enforced::Policy,
-    codes: &[Code::CertificateRoleRefused],
-    waivable: Some(Waivable::Route),
-};
+const ROLE_RULE: Rule = role_rule(ROLE, "Read/Write API profile, § Scopes; ETSI TS 119 495 §5.2.2");
 
 pub(super) const RULES_3_1: &[Rule] = &[
     HEADER_RULE,
