@@ -22,7 +22,7 @@ pub struct Settings {
     pub trust_anchors: TrustAnchors,
     /// What the gateway shows it, if anything.
     pub identity: Option<Identity>,
-    /// How long one call may take, including the wait for its turn.
+    /// How long one call may take, and how long it may wait for its turn.
     pub timeout: Duration,
     /// How many calls may be in progress at a time.
     pub max_calls: usize,

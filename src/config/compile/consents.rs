@@ -13,13 +13,11 @@ use fapi::route::Pattern;
 use http::HeaderName;
 
 use super::Build;
-use super::files::Anchors;
 use crate::certificate::Purpose;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::consents::{CacheSettings, Settings, Source, Template};
-use crate::issuer::introspection::Room;
-use crate::tls_client::{Identity, TrustAnchors};
+use crate::tls_client::Identity;
 
 impl Build<'_> {
     pub(super) fn consents(&mut self, file: &mut File) -> Option<Vec<Source>> {
@@ -57,10 +55,7 @@ impl Build<'_> {
                 client.map(|client| self.valid(&at.key("client"), ConsentMembers::new(client, None)).map(|_| client));
             ConsentMembers::new(status?, client.map_or(Some(None), |client| client.map(Some))?).ok()
         });
-        let trust_anchors = match entry.trust_anchors.as_deref() {
-            None => Some(TrustAnchors::System),
-            Some(paths) => self.trust_anchors(&at.key("trust_anchors"), paths, Anchors::Any).map(TrustAnchors::Given),
-        };
+        let trust_anchors = self.anchors_of_servers(at, entry.trust_anchors.as_deref());
         let identity = match (&entry.certificate, &entry.private_key) {
             (None, None) => Some(None),
             (certificate, key) => {
@@ -71,11 +66,7 @@ impl Build<'_> {
         let longest = Duration::from_millis(1)..=Duration::from_secs(30);
         let timeout = self.time_within(&at.key("timeout"), &mut entry.timeout, Duration::from_secs(2), longest);
         let max_calls = self.number(&at.key("max_calls"), entry.max_calls.get_or_insert(64), 1..=1000);
-        let max_waiting = self.number(&at.key("max_waiting"), entry.max_waiting.get_or_insert(1024), 1..=MOST_WAITING);
-        // A share of a number that is wrong is no second fault.
-        let most = entry.max_waiting.filter(|_| max_waiting.is_some()).unwrap_or(MOST_WAITING);
-        let per_client = *entry.max_waiting_per_client.get_or_insert((most / 4).max(16).min(most));
-        let per_client = self.number(&at.key("max_waiting_per_client"), &per_client, 1..=most);
+        let max_waiting = self.room(at, &mut entry.max_waiting, &mut entry.max_waiting_per_client);
         let cache = self.consent_cache(&at.key("cache"), entry.cache.get_or_insert_default());
         Some(Settings {
             name: name?,
@@ -85,7 +76,7 @@ impl Build<'_> {
             identity: identity?,
             timeout: timeout?,
             max_calls: max_calls?,
-            max_waiting: Room { total: max_waiting?, per_client: per_client? },
+            max_waiting: max_waiting?,
             cache: cache?,
         })
     }
@@ -269,5 +260,3 @@ impl ConsentServices {
         self.0.get(index).is_some_and(|(_, names_client)| *names_client)
     }
 }
-
-const MOST_WAITING: u64 = 100_000;

@@ -9,12 +9,10 @@ use fapi::policy::{ClaimPlace, InvalidPolicy, ParticipantRule};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Build;
-use super::files::Anchors;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::scalar;
 use crate::directory::Settings;
-use crate::tls_client::TrustAnchors;
 
 impl Build<'_> {
     /// The directories, in the order of their names.
@@ -41,24 +39,11 @@ impl Build<'_> {
         let url = self.text(&url_at, entry.url.as_deref(), "write the https URL of its document").map(str::to_owned);
         let url = url.map(|url| self.endpoint(&url_at, &url));
         let headers = self.directory_headers(at, entry);
-        let trust_anchors = match entry.trust_anchors.as_deref() {
-            None => Some(TrustAnchors::System),
-            Some(paths) => self.trust_anchors(&at.key("trust_anchors"), paths, Anchors::Any).map(TrustAnchors::Given),
-        };
+        let trust_anchors = self.anchors_of_servers(at, entry.trust_anchors.as_deref());
         let seconds = Duration::from_secs;
         let refresh = self.time_within(&at.key("refresh"), &mut entry.refresh, REFRESH, seconds(60)..=seconds(3600));
-        let keep = entry.keep.get_or_insert(scalar::Duration(KEEP)).0;
-        // A single failed reading must not be enough to lose the directory.
-        let shortest = refresh.map_or(Duration::ZERO, |refresh| refresh * 2);
-        let keep = if (shortest..=LONGEST_KEEP).contains(&keep) {
-            Some(keep)
-        } else {
-            let refresh = entry.refresh.unwrap_or(scalar::Duration(REFRESH));
-            let problem =
-                format!("the time must be from twice `refresh`, which is {refresh}, to 7days; the default is `24h`");
-            self.problem(&at.key("keep"), problem);
-            None
-        };
+        let written = entry.refresh.unwrap_or(scalar::Duration(REFRESH));
+        let keep = self.time_without_reads(&at.key("keep"), &mut entry.keep, ("refresh", written, refresh));
         let timeout = self.time_within(&at.key("timeout"), &mut entry.timeout, TIMEOUT, seconds(1)..=seconds(60));
         let settings = Settings {
             name: name?,
@@ -206,6 +191,4 @@ const OWN: [HeaderName; 12] = [
 ];
 
 const REFRESH: Duration = Duration::from_secs(300);
-const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
-const LONGEST_KEEP: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -22,6 +22,7 @@ use crate::config::error::KeyPath;
 use crate::config::scalar::FilePath;
 use crate::connection::tls::{self, RevocationList, UnusableList};
 use crate::resource::Kind;
+use crate::tls_client::TrustAnchors;
 
 impl Build<'_> {
     /// The path that a path in gateway.yaml stands for.
@@ -167,6 +168,12 @@ impl Build<'_> {
         };
         self.problem(at, problem);
         None
+    }
+
+    /// The authorities of servers, which the key `trust_anchors` of this section has: the system's, if it is not there.
+    pub(super) fn anchors_of_servers(&mut self, at: &KeyPath, paths: Option<&[FilePath]>) -> Option<TrustAnchors> {
+        let Some(paths) = paths else { return Some(TrustAnchors::System) };
+        self.trust_anchors(&at.key("trust_anchors"), paths, Anchors::Any).map(TrustAnchors::Given)
     }
 
     /// Every certificate of these files, each of which can be a trust anchor; at least one.

@@ -17,7 +17,7 @@ use crate::config::error::KeyPath;
 use crate::config::file;
 use crate::config::{NamedFiles, Profile};
 use crate::issuer::assertion::ClientKey;
-use crate::issuer::introspection::{Authentication, CacheSettings, Response, Room, Settings};
+use crate::issuer::introspection::{Authentication, CacheSettings, Response, Settings};
 use crate::pkcs11::Opened;
 
 impl Build<'_> {
@@ -58,11 +58,7 @@ impl Build<'_> {
         let longest = Duration::from_millis(1)..=Duration::from_secs(30);
         let timeout = self.time_within(&at.key("timeout"), &mut entry.timeout, timeout, longest);
         let max_calls = self.number(&at.key("max_calls"), entry.max_calls.get_or_insert(64), 1..=1000);
-        let max_waiting = self.number(&at.key("max_waiting"), entry.max_waiting.get_or_insert(1024), 1..=MOST_WAITING);
-        // A share of a number that is wrong is no second fault.
-        let most = entry.max_waiting.filter(|_| max_waiting.is_some()).unwrap_or(MOST_WAITING);
-        let per_client = *entry.max_waiting_per_client.get_or_insert((most / 4).max(16).min(most));
-        let per_client = self.number(&at.key("max_waiting_per_client"), &per_client, 1..=most);
+        let max_waiting = self.room(at, &mut entry.max_waiting, &mut entry.max_waiting_per_client);
         let cache = self.introspection_cache(&at.key("cache"), entry.cache.get_or_insert_default());
         Some(Settings {
             endpoint: endpoint?,
@@ -72,7 +68,7 @@ impl Build<'_> {
             missing_audience,
             timeout: timeout?,
             max_calls: max_calls?,
-            max_waiting: Room { total: max_waiting?, per_client: per_client? },
+            max_waiting: max_waiting?,
             cache: cache?,
         })
     }
@@ -234,6 +230,3 @@ impl Build<'_> {
 }
 
 const NOT_USED: &str = "the method does not use this; remove the key, or correct `method`";
-
-/// How many requests may wait for an issuer at most.
-const MOST_WAITING: u64 = 100_000;

@@ -11,12 +11,10 @@ use reqwest::Url;
 
 use super::Build;
 use super::access_token;
-use super::files::Anchors;
 use super::url::shown;
 use crate::config::error::KeyPath;
 use crate::config::file::{self, File};
 use crate::config::scalar;
-use crate::tls_client::TrustAnchors;
 use crate::{authorization_server, issuer};
 
 impl Build<'_> {
@@ -128,10 +126,7 @@ impl Build<'_> {
             Some(url) => self.endpoint(&at.key("jwks_uri"), url).map(Some),
         };
         let jwks = self.jwks(&at.key("jwks"), entry.jwks.get_or_insert_default());
-        let trust_anchors = match entry.trust_anchors.as_deref() {
-            None => Some(TrustAnchors::System),
-            Some(paths) => self.trust_anchors(&at.key("trust_anchors"), paths, Anchors::Any).map(TrustAnchors::Given),
-        };
+        let trust_anchors = self.anchors_of_servers(at, entry.trust_anchors.as_deref());
         let (issuer, audiences, (algorithms, rs256), _) = (issuer?, audiences?, algorithms?, url?.ok()?);
         entry.name.get_or_insert_with(|| name.to_owned());
         self.warn_of_audiences(&audiences_at, &issuer, &audiences);
@@ -199,18 +194,10 @@ impl Build<'_> {
         let range = Duration::from_secs(60)..=Duration::from_secs(60 * 60);
         let interval_at = at.key("refresh_interval");
         let interval = self.time_within(&interval_at, &mut entry.refresh_interval, default.refresh_interval, range);
-        let max_age = entry.max_age.get_or_insert(scalar::Duration(default.max_age)).0;
-        // A single failed reading must not be enough to lose the keys.
-        let shortest = interval.map_or(Duration::ZERO, |interval| interval * 2);
-        if !(shortest..=MAX_AGE_LONGEST).contains(&max_age) {
-            let interval = entry.refresh_interval.unwrap_or(scalar::Duration(default.refresh_interval));
-            let problem = format!(
-                "the time must be from twice `refresh_interval`, which is {interval}, to 7days; the default is `24h`"
-            );
-            self.problem(&at.key("max_age"), problem);
-            return None;
-        }
-        Some(issuer::JwksSettings { refresh_interval: interval?, max_age })
+        let written = entry.refresh_interval.unwrap_or(scalar::Duration(default.refresh_interval));
+        let reads = ("refresh_interval", written, interval);
+        let max_age = self.time_without_reads(&at.key("max_age"), &mut entry.max_age, reads);
+        Some(issuer::JwksSettings { refresh_interval: interval?, max_age: max_age? })
     }
 
     /// The algorithms, and when RS256 is allowed beside them.
@@ -279,9 +266,6 @@ fn describe_issuer(settings: &issuer::Settings, entry: &file::Issuer) -> String 
     let (audiences, form) = (audiences.join(", "), form.unwrap_or_default());
     format!("issuer {name}: {issuer}; audiences: {audiences}; {judged}{form}")
 }
-
-/// The longest `jwks.max_age`.
-const MAX_AGE_LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 const RS256_FORBIDDEN: &str = "`RS256` is forbidden: FAPI 2.0 Security Profile §5.4.1 allows PS256, ES256 and EdDSA only, FAPI 1.0 Advanced §8.6 PS256 and ES256 only; have the signer use one of these, and until it does, write a waiver of `token.algorithms.rs256` for the issuer";
 

@@ -67,6 +67,7 @@ use super::waivers::Waiver;
 use super::{CertificateFile, Config, NamedFiles, Profile};
 use crate::certificate::{Judgement, Purpose};
 use crate::config::watch::Files;
+use crate::issuer::introspection::Room;
 use crate::{issuer, resource};
 
 /// Builds the whole configuration, or returns every problem.
@@ -325,6 +326,37 @@ impl Build<'_> {
         self.time_of(at, time, range, Some(default))
     }
 
+    /// How long what is read again and again counts while it cannot be read; `reads` are the key of the time between two reads, what
+    /// is written there, and that time, if it is good.
+    fn time_without_reads(
+        &mut self,
+        at: &KeyPath,
+        entry: &mut Option<scalar::Duration>,
+        (key, written, interval): (&str, scalar::Duration, Option<Duration>),
+    ) -> Option<Duration> {
+        let time = entry.get_or_insert(scalar::Duration(USUAL_WITHOUT_READS)).0;
+        // A single failed read must not be enough to lose it.
+        let shortest = interval.map_or(Duration::ZERO, |interval| interval * 2);
+        if (shortest..=LONGEST_WITHOUT_READS).contains(&time) {
+            return Some(time);
+        }
+        let problem =
+            format!("the time must be from twice `{key}`, which is {written}, to 7days; the default is `24h`");
+        self.problem(at, problem);
+        None
+    }
+
+    /// How many requests may wait for the answers of a server, by the keys `max_waiting` and `max_waiting_per_client` of its section.
+    fn room(&mut self, at: &KeyPath, total: &mut Option<u64>, per_client: &mut Option<u64>) -> Option<Room> {
+        let total = *total.get_or_insert(1024);
+        let good = self.number(&at.key("max_waiting"), &total, 1..=MOST_WAITING);
+        // A share of a number that is wrong is no second fault.
+        let most = if good.is_some() { total } else { MOST_WAITING };
+        let per_client = *per_client.get_or_insert((most / 4).max(16).min(most));
+        let per_client = self.number(&at.key("max_waiting_per_client"), &per_client, 1..=most);
+        Some(Room { total: good?, per_client: per_client? })
+    }
+
     /// A time that is written; `default` is what the key means where it is not, if that is a time of its own.
     fn time_of(
         &mut self,
@@ -469,6 +501,11 @@ impl Build<'_> {
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
+/// How long keys and directories count without being read, if nothing else is written, and at most.
+const USUAL_WITHOUT_READS: Duration = Duration::from_secs(24 * 60 * 60);
+const LONGEST_WITHOUT_READS: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How many requests may wait for the answers of one server at most.
+const MOST_WAITING: u64 = 100_000;
 /// More than a day is a typing error, and very long times would overflow a clock.
 const UP_TO_A_DAY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 60 * 60);
 

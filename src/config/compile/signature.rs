@@ -63,7 +63,7 @@ impl Build<'_> {
             self.problem(&at.key("trust_anchors"), problem);
         }
         if entry.directory.is_some() {
-            let trust_anchors = self.client_trust_anchors(at, entry.trust_anchors.as_deref());
+            let trust_anchors = self.anchors_of_servers(at, entry.trust_anchors.as_deref());
             let clients = self.clients(&at.key("directory"), entry.directory.as_ref(), RegisteredClient::parse_keys);
             return Some(Source::Clients { clients: clients?, trust_anchors: trust_anchors? });
         }

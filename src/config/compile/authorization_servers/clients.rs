@@ -4,30 +4,13 @@ use fapi::authorization_server::client::{ClientErrors, RegisteredClient};
 use fapi::authorization_server::clients::Clients;
 
 use super::super::Build;
-use super::super::files::Anchors;
 use super::super::unreadable::unreadable;
 use crate::config::NamedFiles;
 use crate::config::error::KeyPath;
 use crate::config::scalar::FilePath;
 use crate::resource::Kind;
-use crate::tls_client::TrustAnchors;
 
 impl Build<'_> {
-    /// The authorities of the hosts at which clients publish their keys.
-    pub(in crate::config::compile) fn client_trust_anchors(
-        &mut self,
-        clients: &KeyPath,
-        paths: Option<&[FilePath]>,
-    ) -> Option<TrustAnchors> {
-        match paths {
-            None => Some(TrustAnchors::System),
-            Some(paths) => {
-                let anchors = self.trust_anchors(&clients.key("trust_anchors"), paths, Anchors::Any);
-                anchors.map(TrustAnchors::Given)
-            }
-        }
-    }
-
     /// The documents of a folder, one for each client.
     pub(in crate::config::compile) fn clients(
         &mut self,

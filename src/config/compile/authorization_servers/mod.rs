@@ -125,7 +125,7 @@ impl Build<'_> {
         let clients_at = at.key("clients");
         let (directory, unknown, client_trust_anchors) = match &mut entry.clients {
             Some(clients) => {
-                let anchors = self.client_trust_anchors(&clients_at, clients.trust_anchors.as_deref());
+                let anchors = self.anchors_of_servers(&clients_at, clients.trust_anchors.as_deref());
                 (clients.directory.clone(), *clients.unknown.get_or_insert_default(), anchors)
             }
             None => {
