@@ -38,8 +38,18 @@ fn base(id: &str) -> [(&'static str, &str); 4] {
 
 /// A world in an ecosystem, with a client whose certificate is of the kind that the ecosystem asks for.
 async fn world(ecosystem: &str) -> World {
+    world_with(ecosystem, "").await
+}
+
+/// The same, whose route says more.
+async fn world_with(ecosystem: &str, more: &str) -> World {
     let profile = format!("profile: {{ base: fapi2-security, ecosystem: {ecosystem} }}\n");
-    of_participant(World::with(|scene| scene.replace("profile: fapi2-security\n", &profile)).await, ecosystem)
+    let world = World::with(|scene| {
+        scene
+            .replace("profile: fapi2-security\n", &profile)
+            .replace("    scopes: [accounts]\n", &format!("{more}    scopes: [accounts]\n"))
+    });
+    of_participant(world.await, ecosystem)
 }
 
 /// The world with a client that has a certificate of the kind that this ecosystem asks for.
@@ -114,12 +124,7 @@ async fn au_05_a_version_is_a_positive_number() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn au_05_one_of_the_versions_of_the_route_is_one_that_the_request_understands() {
-    let world = World::with(|scene| {
-        scene
-            .replace("profile: fapi2-security\n", "profile: { base: fapi2-security, ecosystem: cdr }\n")
-            .replace("    scopes: [accounts]\n", "    versions: [3, 4]\n    scopes: [accounts]\n")
-    })
-    .await;
+    let world = world_with("cdr", "    versions: [3, 4]\n").await;
     for (most, least, good) in [
         ("3", None, true),
         ("4", None, true),
@@ -150,16 +155,7 @@ async fn uk_04_au_10_bg_12_content_and_answers_have_media_types_of_the_ecosystem
         ("berlin-group", "", Some("application/xml")),
         ("uk-obie-3.1", "    media_types: { requests: [text/csv], responses: [text/csv] }\n", Some("text/csv")),
     ] {
-        let profile = format!("profile: {{ base: fapi2-security, ecosystem: {ecosystem} }}\n");
-        let world = of_participant(
-            World::with(|scene| {
-                scene
-                    .replace("profile: fapi2-security\n", &profile)
-                    .replace("    scopes: [accounts]\n", &format!("{more}    scopes: [accounts]\n"))
-            })
-            .await,
-            ecosystem,
-        );
+        let world = world_with(ecosystem, more).await;
         let json = if more.is_empty() { "application/json" } else { "text/csv" };
         let accepting = async |accept: &str| {
             let id = fresh_uuid();
@@ -208,16 +204,7 @@ async fn br_05_au_14_a_token_lives_no_longer_than_the_ecosystem_says_or_the_rout
         ("brazil", "    require: { token_lifetime: 2h }\n", 900),
         ("cdr", "    require: { token_lifetime: 5m }\n", 300),
     ] {
-        let profile = format!("profile: {{ base: fapi2-security, ecosystem: {ecosystem} }}\n");
-        let world = of_participant(
-            World::with(|scene| {
-                scene
-                    .replace("profile: fapi2-security\n", &profile)
-                    .replace("    scopes: [accounts]\n", &format!("{more}    scopes: [accounts]\n"))
-            })
-            .await,
-            ecosystem,
-        );
+        let world = world_with(ecosystem, more).await;
         let judged = async |lifetime: u64| {
             let now = world.clock.now();
             let token = world.sign(&world.token().claim("iat", now).expires_at(now + lifetime));

@@ -355,8 +355,24 @@ async fn another(world: &World, adjust: impl FnOnce(Scene) -> Scene) -> Running 
     gateway
 }
 
-fn client_of(world: &World, gateway: &Running) -> Client {
-    Client::new(gateway.address(), &world.authority).origin(ORIGIN).certificate(&world.c1)
+/// A replica, and the client that pays there.
+struct Replica<'w> {
+    world: &'w World,
+    gateway: &'w Running,
+    client: Client,
+}
+
+impl<'w> Replica<'w> {
+    fn of(world: &'w World, gateway: &'w Running) -> Self {
+        let client = Client::new(gateway.address(), &world.authority).origin(ORIGIN).certificate(&world.c1);
+        Self { world, gateway, client }
+    }
+
+    /// The code of a payment with this key and body.
+    async fn code(&self, key: &str, body: &'static str) -> Value {
+        let payment = payment(self.world, key, body);
+        judge_at(self.world, self.gateway, &self.client, payment).await.1["code"].clone()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -365,20 +381,14 @@ async fn uk_06_a_key_names_one_request_at_all_replicas_and_none_passes_while_the
     let adjust = |scene| keyed_in(scene, redis.port());
     let world = World::with(adjust).await;
     let other = another(&world, adjust).await;
-    let (here, there) = (world.client(), client_of(&world, &other));
-    let at_one = async |key: &str, body: &'static str| {
-        judge_at(&world, &world.gateway, &here, payment(&world, key, body)).await.1["code"].clone()
-    };
-    let at_other = async |key: &str, body: &'static str| {
-        judge_at(&world, &other, &there, payment(&world, key, body)).await.1["code"].clone()
-    };
-    assert_eq!(at_one("secret-key", "1").await, "ok");
+    let (one, other) = (Replica::of(&world, &world.gateway), Replica::of(&world, &other));
+    assert_eq!(one.code("secret-key", "1").await, "ok");
     assert_eq!(
-        (at_other("secret-key", "1").await, at_other("secret-key", "2").await),
+        (other.code("secret-key", "1").await, other.code("secret-key", "2").await),
         (json!("ok"), json!("idempotency_key_reused"))
     );
     assert_eq!(
-        (at_one("secret-key", "2").await, at_one("secret-key", "1").await),
+        (one.code("secret-key", "2").await, one.code("secret-key", "1").await),
         (json!("idempotency_key_reused"), json!("ok"))
     );
     // The store has hashes, for a day.
@@ -388,10 +398,10 @@ async fn uk_06_a_key_names_one_request_at_all_replicas_and_none_passes_while_the
     assert!((86_000_000..=86_400_000).contains(&left), "{left}");
     // What the store has forgotten is known here, and accepted by whoever did not know it.
     redis.cli(&["DEL", keys.trim()]);
-    assert_eq!(at_one("secret-key", "2").await, "idempotency_key_reused");
+    assert_eq!(one.code("secret-key", "2").await, "idempotency_key_reused");
     redis.pause();
     let before = world.accounts.server().heads();
-    let response = here.send(payment(&world, "next", "1")).await.unwrap();
+    let response = one.client.send(payment(&world, "next", "1")).await.unwrap();
     let record = world.gateway.record_of(&response);
     assert_eq!(
         (response.status().as_u16(), &record["code"]),
@@ -403,13 +413,13 @@ async fn uk_06_a_key_names_one_request_at_all_replicas_and_none_passes_while_the
     redis.resume();
     let mut answer = json!(null);
     for _ in 0..200 {
-        answer = at_one("next", "1").await;
+        answer = one.code("next", "1").await;
         if answer == "ok" {
             break;
         }
     }
     assert_eq!(answer, "ok", "the client sends it again");
-    assert_eq!(at_other("next", "2").await, "idempotency_key_reused");
+    assert_eq!(other.code("next", "2").await, "idempotency_key_reused");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -418,28 +428,22 @@ async fn uk_05_a_replica_that_saw_a_payment_again_keeps_its_key_no_longer_than_t
     let adjust = |scene| keyed_in(scene, redis.port());
     let world = World::with(adjust).await;
     let other = another(&world, adjust).await;
-    let (here, there) = (world.client(), client_of(&world, &other));
-    let at_one = async |key: &str, body: &'static str| {
-        judge_at(&world, &world.gateway, &here, payment(&world, key, body)).await.1["code"].clone()
-    };
-    let at_other = async |key: &str, body: &'static str| {
-        judge_at(&world, &other, &there, payment(&world, key, body)).await.1["code"].clone()
-    };
-    assert_eq!(at_one("key", "1").await, "ok");
+    let (one, other) = (Replica::of(&world, &world.gateway), Replica::of(&world, &other));
+    assert_eq!(one.code("key", "1").await, "ok");
     world.clock.advance(23 * 60 * 60);
     assert_eq!(
-        (at_other("key", "1").await, at_other("key", "2").await),
+        (other.code("key", "1").await, other.code("key", "2").await),
         (json!("ok"), json!("idempotency_key_reused"))
     );
-    assert_eq!(at_other("later", "1").await, "ok");
+    assert_eq!(other.code("later", "1").await, "ok");
     world.clock.advance(2 * 60 * 60);
     // The clock of the store goes on by itself: it forgets what is over.
     let keys = redis.cli(&["KEYS", "fapi:i:*"]);
     let over: Vec<&str> = ["DEL"].into_iter().chain(keys.split_whitespace()).collect();
     assert_eq!(redis.cli(&over).trim(), "2");
-    assert_eq!(at_other("later", "2").await, "idempotency_key_reused", "control: that one was new there");
-    assert_eq!(at_other("key", "2").await, "ok");
-    assert_eq!(at_one("key", "1").await, "idempotency_key_reused");
+    assert_eq!(other.code("later", "2").await, "idempotency_key_reused", "control: that one was new there");
+    assert_eq!(other.code("key", "2").await, "ok");
+    assert_eq!(one.code("key", "1").await, "idempotency_key_reused");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -452,24 +456,19 @@ async fn a_replica_without_room_asks_the_store_before_it_refuses_a_payment_that_
         adjust(scene).replace("replay: { store: shared }", small)
     };
     let other = another(&world, small).await;
-    let (here, there) = (world.client(), client_of(&world, &other));
-    let at_other = async |key: &str, body: &'static str| {
-        judge_at(&world, &other, &there, payment(&world, key, body)).await.1["code"].clone()
-    };
-    let first = judge_at(&world, &world.gateway, &here, payment(&world, "elsewhere", "1")).await.1;
-    assert_eq!(first["code"], "ok");
+    let (one, other) = (Replica::of(&world, &world.gateway), Replica::of(&world, &other));
+    assert_eq!(one.code("elsewhere", "1").await, "ok");
     for number in 0..100 {
-        assert_eq!(at_other(&format!("key-{number}"), "1").await, "ok");
+        assert_eq!(other.code(&format!("key-{number}"), "1").await, "ok");
     }
-    assert_eq!(at_other("new", "1").await, "idempotency_share_exceeded", "control");
-    assert_eq!(at_other("elsewhere", "1").await, "ok", "it is known, and needs no room");
-    assert_eq!(at_other("elsewhere", "2").await, "idempotency_key_reused");
-    assert_eq!(at_other("new", "1").await, "idempotency_share_exceeded");
-    let at_one = judge_at(&world, &world.gateway, &here, payment(&world, "new", "2")).await.1;
-    assert_eq!(at_one["code"], "ok", "what is refused for lack of room is noted nowhere");
+    assert_eq!(other.code("new", "1").await, "idempotency_share_exceeded", "control");
+    assert_eq!(other.code("elsewhere", "1").await, "ok", "it is known, and needs no room");
+    assert_eq!(other.code("elsewhere", "2").await, "idempotency_key_reused");
+    assert_eq!(other.code("new", "1").await, "idempotency_share_exceeded");
+    assert_eq!(one.code("new", "2").await, "ok", "what is refused for lack of room is noted nowhere");
     redis.pause();
-    let response = there.send(payment(&world, "elsewhere", "1")).await.unwrap();
-    assert_eq!(other.record_of(&response)["code"], "idempotency_keys_unavailable", "nobody can tell");
+    let response = other.client.send(payment(&world, "elsewhere", "1")).await.unwrap();
+    assert_eq!(other.gateway.record_of(&response)["code"], "idempotency_keys_unavailable", "nobody can tell");
     redis.resume();
 }
 
@@ -479,7 +478,7 @@ async fn of_two_payments_at_once_at_two_replicas_with_one_key_one_passes() {
     let adjust = |scene| keyed_in(scene, redis.port());
     let world = World::with(adjust).await;
     let other = another(&world, adjust).await;
-    let clients = [world.client(), client_of(&world, &other)];
+    let clients = [world.client(), Replica::of(&world, &other).client];
     for number in 0..50 {
         let key = format!("key-{number}");
         let sent = |client: usize, body: &'static str| {

@@ -56,7 +56,8 @@ impl Signers {
         json!({ "keys": keys }).to_string().into_bytes()
     }
 
-    /// The token that the issuer makes at this time for a client with this certificate: with the claims of RFC 9068 §2.2, in the form that the issuer has.
+    /// The token that the issuer makes at this time for a client with this certificate: with the claims of RFC 9068 §2.2, in the form
+    /// that the issuer has.
     pub(super) fn token(
         &self,
         given: &GivenToken,
