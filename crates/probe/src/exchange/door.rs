@@ -1,0 +1,81 @@
+//! Connections to the target: who presents which certificate.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::client::Resumption;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+use super::NoAnswer;
+use crate::settings::Certificate;
+
+/// A TLS connection that blocks.
+pub type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// How a connection is opened.
+#[derive(Clone)]
+pub struct Door {
+    /// Where to.
+    pub address: SocketAddr,
+    /// The name in the handshake.
+    pub name: String,
+    /// The certificate that is presented if one is asked for.
+    pub certificate: Option<Certificate>,
+    /// The protocols that are offered (ALPN).
+    pub protocols: &'static [&'static [u8]],
+    /// The authorities that the server's certificate may be of.
+    pub roots: Arc<RootCertStore>,
+    /// How long connecting and each read may take.
+    pub timeout: Duration,
+}
+
+impl Door {
+    /// Opens a connection. Nothing is resumed: the certificate is presented each time.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub fn open(&self) -> Result<Stream, NoAnswer> {
+        let config = self.config()?;
+        let name = self.server_name()?;
+        let socket = TcpStream::connect_timeout(&self.address, self.timeout).map_err(NoAnswer::Connect)?;
+        let limits = socket.set_read_timeout(Some(self.timeout));
+        limits
+            .and_then(|()| socket.set_write_timeout(Some(self.timeout)))
+            .and_then(|()| socket.set_nodelay(true))
+            .map_err(NoAnswer::Connect)?;
+        let connection =
+            ClientConnection::new(Arc::new(config), name).map_err(|error| NoAnswer::Tls(error.to_string()))?;
+        let mut stream = StreamOwned::new(connection, socket);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).map_err(NoAnswer::of)?;
+        }
+        Ok(stream)
+    }
+
+    /// The name in the handshake as rustls takes it.
+    pub(crate) fn server_name(&self) -> Result<ServerName<'static>, NoAnswer> {
+        let host = self.name.trim_matches(['[', ']']).to_owned();
+        ServerName::try_from(host).map_err(|error| NoAnswer::Tls(error.to_string()))
+    }
+
+    /// The configuration of the handshake.
+    pub(crate) fn config(&self) -> Result<ClientConfig, NoAnswer> {
+        let refused = |error: rustls::Error| NoAnswer::Tls(error.to_string());
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(refused)?
+            .with_root_certificates(Arc::clone(&self.roots));
+        let mut config = match &self.certificate {
+            Some(Certificate { chain, key }) => {
+                builder.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(refused)?
+            }
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = self.protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+}

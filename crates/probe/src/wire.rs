@@ -1,0 +1,337 @@
+//! Everything that leaves the probe leaves here: at the agreed pace, within the agreed number, and noted.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::call::{Call, Presents};
+use crate::clock::{instant, now, timestamp};
+use crate::exchange::door::{Door, Stream};
+use crate::exchange::http1::Connection;
+use crate::exchange::{NoAnswer, Response, http2};
+use crate::sent::{Sent, presented};
+use crate::settings::{Certificate, Settings};
+use crate::transcript::{Circumstances, Transcript};
+use http::{Method, Uri};
+
+/// Why nothing is sent any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Ended {
+    /// The agreed number is reached.
+    #[error("the {0} requests of `limits.total` are used up")]
+    Total(u64),
+    /// The transcript cannot be written, and nothing may be sent without it.
+    #[error("the transcript cannot be written: {0}")]
+    Transcript(#[from] std::io::Error),
+}
+
+/// The way to the target.
+pub struct Wire<'s> {
+    settings: &'s Settings,
+    transcript: Transcript<'s>,
+    agent: String,
+    next: Option<Instant>,
+    module: String,
+    /// The nonce that each server sent last, the target's and those of authorization servers.
+    nonces: HashMap<String, String>,
+}
+
+/// What came, and where it is noted.
+pub struct Exchange {
+    /// The request as it went out.
+    pub sent: Sent,
+    /// The answer.
+    pub answer: Result<Response, NoAnswer>,
+    /// The line of the transcript.
+    pub line: u64,
+}
+
+impl<'s> Wire<'s> {
+    /// Begins with an empty transcript.
+    pub fn new(settings: &'s Settings, transcript: Transcript<'s>) -> Self {
+        let agent = format!("fapi-gateway-probe/{} ({})", env!("CARGO_PKG_VERSION"), settings.contact);
+        Self { settings, transcript, agent, next: None, module: String::new(), nonces: HashMap::new() }
+    }
+
+    /// What follows belongs to this module.
+    pub fn begin(&mut self, module: &str) {
+        module.clone_into(&mut self.module);
+    }
+
+    /// The settings of the run.
+    pub fn settings(&self) -> &'s Settings {
+        self.settings
+    }
+
+    /// The lines so far.
+    pub fn transcript(&self) -> &Transcript<'s> {
+        &self.transcript
+    }
+
+    /// The nonce that the target sent last.
+    pub fn nonce(&self) -> Option<&str> {
+        self.nonce_of(&self.settings.target.origin())
+    }
+
+    /// The nonce that a server sent last.
+    pub fn nonce_of(&self, origin: &str) -> Option<&str> {
+        self.nonces.get(origin).map(String::as_str)
+    }
+
+    /// Forgets the nonce of the target, as a client does that calls for the first time.
+    pub fn forget_nonce(&mut self) {
+        self.nonces.remove(&self.settings.target.origin());
+    }
+
+    /// Makes the request of a call.
+    pub fn prepare(&self, call: &Call) -> Sent {
+        Sent::of(call, &self.settings.target, &self.agent, now(), self.nonce())
+    }
+
+    /// Sends a call on a connection of its own.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub fn send(&mut self, call: &Call) -> Result<Exchange, Ended> {
+        let sent = self.prepare(call);
+        self.send_prepared(call, sent)
+    }
+
+    /// The same for a request that was prepared before.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub fn send_prepared(&mut self, call: &Call, sent: Sent) -> Result<Exchange, Ended> {
+        self.turn()?;
+        let began = instant();
+        let time = timestamp();
+        let door = self.door(call);
+        let answer = if call.http2 {
+            over_http2(&door, call, &sent, &self.settings.target.authority())
+        } else {
+            over_http1(&door, &sent)
+        };
+        self.note(call, sent, answer, time, began)
+    }
+
+    /// Sends several calls one after the other on one connection of HTTP/1.1, that of the first. Ends early if the server closes it.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub fn send_in_a_row(&mut self, calls: &[Call]) -> Result<Vec<Exchange>, Ended> {
+        let mut exchanges = Vec::new();
+        let mut connection: Option<Connection<Stream>> = None;
+        for call in calls {
+            self.turn()?;
+            let (began, time) = (instant(), timestamp());
+            let sent = self.prepare(call);
+            let answer = match &mut connection {
+                Some(open) => open.exchange(&sent.http1(), call.method == "HEAD"),
+                None => self.door(call).open().and_then(|stream| {
+                    connection.insert(Connection::new(stream)).exchange(&sent.http1(), call.method == "HEAD")
+                }),
+            };
+            exchanges.push(self.note(call, sent, answer, time, began)?);
+            if !connection.as_ref().is_some_and(Connection::is_reusable) {
+                break;
+            }
+        }
+        Ok(exchanges)
+    }
+
+    /// Sends bytes that no library would write, and reads every answer until the connection ends or none comes.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub fn send_raw(
+        &mut self,
+        call: &Call,
+        bytes: &[u8],
+        answers: usize,
+    ) -> Result<(Vec<Result<Response, NoAnswer>>, u64), Ended> {
+        self.turn()?;
+        let (began, time) = (instant(), timestamp());
+        let sent = self.prepare(call);
+        let mut read = Vec::new();
+        match self.door(call).open() {
+            Err(error) => read.push(Err(error)),
+            Ok(stream) => {
+                let mut connection = Connection::new(stream);
+                read.push(connection.exchange(bytes, false));
+                while read.len() < answers && read.last().is_some_and(Result::is_ok) {
+                    read.push(connection.read(false));
+                }
+            }
+        }
+        let first = match read.first() {
+            Some(Ok(response)) => Ok(response.clone()),
+            Some(Err(error)) => Err(NoAnswer::Malformed(error.to_string())),
+            None => Err(NoAnswer::Closed),
+        };
+        let exchange = self.note(call, sent, first, time, began)?;
+        Ok((read, exchange.line))
+    }
+
+    /// Sends the same requests at the same moment, each on a connection of its own that is open before.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub fn send_at_once(&mut self, calls: Vec<(Call, Sent)>) -> Result<Vec<Exchange>, Ended> {
+        for _ in &calls {
+            self.turn()?;
+        }
+        let (began, time) = (instant(), timestamp());
+        let opened: Vec<_> = calls.iter().map(|(call, _)| self.door(call).open()).collect();
+        let barrier = std::sync::Barrier::new(opened.len());
+        let answers: Vec<Result<Response, NoAnswer>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = opened
+                .into_iter()
+                .zip(&calls)
+                .map(|(opened, (_, sent))| {
+                    let barrier = &barrier;
+                    scope.spawn(move || {
+                        barrier.wait();
+                        Connection::new(opened?).exchange(&sent.http1(), false)
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or(Err(NoAnswer::Closed))).collect()
+        });
+        let noted = calls.into_iter().zip(answers);
+        noted.map(|((call, sent), answer)| self.note(&call, sent, answer, time.clone(), began)).collect()
+    }
+
+    /// Does a handshake that has no request, and notes it.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub fn handshake<A>(
+        &mut self,
+        replica: usize,
+        offered: &str,
+        shake: impl FnOnce(SocketAddr, Duration) -> A,
+        told: impl FnOnce(&A) -> String,
+    ) -> Result<(A, u64), Ended> {
+        self.turn()?;
+        let (began, time) = (instant(), timestamp());
+        let address = self.address(replica);
+        let answer = shake(address, self.settings.limits.timeout);
+        let of = Circumstances {
+            module: &self.module,
+            time,
+            address: address.to_string(),
+            presented: None,
+            took: began.elapsed(),
+        };
+        let line = self.transcript.handshake(&of, offered, &told(&answer))?;
+        Ok((answer, line))
+    }
+
+    /// Sends a request to another server than the target, such as an authorization server.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub fn send_elsewhere(&mut self, door: &Door, origin: &str, sent: Sent) -> Result<Exchange, Ended> {
+        self.turn()?;
+        let (began, time) = (instant(), timestamp());
+        let answer = over_http1(door, &sent);
+        if let Ok(response) = &answer
+            && let Some(nonce) = response.sole("dpop-nonce")
+        {
+            self.nonces.insert(origin.to_owned(), nonce.to_owned());
+        }
+        let of = Circumstances {
+            module: &self.module,
+            time,
+            address: format!("{} {origin}", door.address),
+            presented: None,
+            took: began.elapsed(),
+        };
+        let line = self.transcript.request(&of, &sent, &answer)?;
+        Ok(Exchange { sent, answer, line })
+    }
+
+    /// The name by which the probe calls.
+    pub fn agent(&self) -> &str {
+        &self.agent
+    }
+
+    /// How the connection of a call is opened.
+    pub fn door(&self, call: &Call) -> Door {
+        let Settings { target, clients, limits, .. } = self.settings;
+        Door {
+            address: self.address(call.replica),
+            name: target.host().to_owned(),
+            certificate: certificate(&call.presents, clients),
+            protocols: if call.http2 { &[b"h2"] } else { &[b"http/1.1"] },
+            roots: Arc::clone(&target.roots),
+            timeout: limits.timeout,
+        }
+    }
+
+    /// The address of a replica; that of the first, if there are fewer.
+    pub fn address(&self, replica: usize) -> SocketAddr {
+        let addresses = &self.settings.target.addresses;
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        addresses.get(replica).or(addresses.first()).copied().unwrap_or(unspecified)
+    }
+
+    fn note(
+        &mut self,
+        call: &Call,
+        sent: Sent,
+        answer: Result<Response, NoAnswer>,
+        time: String,
+        began: Instant,
+    ) -> Result<Exchange, Ended> {
+        if let Ok(response) = &answer
+            && let Some(nonce) = response.sole("dpop-nonce")
+        {
+            self.nonces.insert(self.settings.target.origin(), nonce.to_owned());
+        }
+        let of = Circumstances {
+            module: &self.module,
+            time,
+            address: self.address(call.replica).to_string(),
+            presented: presented(&call.presents),
+            took: began.elapsed(),
+        };
+        let line = self.transcript.request(&of, &sent, &answer)?;
+        Ok(Exchange { sent, answer, line })
+    }
+
+    /// Waits for its turn.
+    fn turn(&mut self) -> Result<(), Ended> {
+        let limits = self.settings.limits;
+        if self.transcript.lines() >= limits.total {
+            return Err(Ended::Total(limits.total));
+        }
+        let now = instant();
+        let at = self.next.filter(|next| *next > now).unwrap_or(now);
+        std::thread::sleep(at.saturating_duration_since(now));
+        self.next = at.checked_add(Duration::from_secs(1).checked_div(limits.rate).unwrap_or_default());
+        Ok(())
+    }
+}
+
+fn over_http1(door: &Door, sent: &Sent) -> Result<Response, NoAnswer> {
+    Connection::new(door.open()?).exchange(&sent.http1(), sent.method == "HEAD")
+}
+
+fn over_http2(door: &Door, call: &Call, sent: &Sent, authority: &str) -> Result<Response, NoAnswer> {
+    let malformed = |error: &dyn std::fmt::Display| NoAnswer::Malformed(error.to_string());
+    let host = if call.host.is_empty() { authority } else { &call.host };
+    let uri = format!("https://{host}{}", sent.target).parse::<Uri>().map_err(|error| malformed(&error))?;
+    let method = Method::from_bytes(sent.method.as_bytes()).map_err(|error| malformed(&error))?;
+    let fields: Vec<_> = sent.fields.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host")).cloned().collect();
+    http2::exchange(door, &method, &uri, &fields, sent.body.as_deref().unwrap_or_default())
+}
+
+fn certificate(presents: &Presents, clients: &[crate::settings::Client; 2]) -> Option<Certificate> {
+    match presents {
+        Presents::Nothing => None,
+        Presents::Client(client) => clients.get(*client)?.certificate.clone(),
+        Presents::Other(_, certificate) => Some((**certificate).clone()),
+    }
+}
