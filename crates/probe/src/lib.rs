@@ -16,6 +16,7 @@ pub mod module;
 pub mod modules;
 pub mod plan;
 pub mod report;
+pub mod revoke;
 pub mod run;
 pub mod sent;
 pub mod session;

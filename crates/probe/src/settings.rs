@@ -28,6 +28,8 @@ pub struct Settings {
     pub source: Source,
     /// An issuer that the target trusts and whose key is at hand, for tokens with faults.
     pub issuer: Option<Issuer>,
+    /// How a token is revoked, if the probe may.
+    pub revoke: Option<Revoke>,
     /// Who calls, for the operator of the target: a mail address, or a URL.
     pub contact: String,
     /// How fast and how much.
@@ -108,6 +110,22 @@ pub struct Write {
     pub content_type: String,
     /// The body.
     pub body: Vec<u8>,
+}
+
+/// How a token is revoked.
+#[derive(Clone, Debug)]
+pub enum Revoke {
+    /// At the revocation endpoint of the authorization server that issued it (RFC 7009).
+    Endpoint,
+    /// By a POST to another place, such as a feed of revocations.
+    Post {
+        /// Where to; `http` on this machine alone.
+        url: Uri,
+        /// The type of the body.
+        content_type: String,
+        /// The body; `{token}` stands for the token and `{jti}` for its `jti`.
+        body: String,
+    },
 }
 
 /// What the target is said to do. Modules for what it does not claim are skipped.

@@ -233,18 +233,32 @@ impl<'s> Wire<'s> {
     /// # Errors
     /// [`Ended`].
     pub fn send_elsewhere(&mut self, door: &Door, origin: &str, sent: Sent) -> Result<Exchange, Ended> {
-        self.turn()?;
-        let (began, time) = (instant(), timestamp());
-        let answer = over_http1(door, &sent);
-        if let Ok(response) = &answer
+        let exchange = self.elsewhere(door.address, sent, |sent| over_http1(door, sent))?;
+        if let Ok(response) = &exchange.answer
             && let Some(nonce) = response.sole("dpop-nonce")
         {
             self.nonces.insert(origin.to_owned(), nonce.to_owned());
         }
+        Ok(exchange)
+    }
+
+    /// The same in a way of the caller's.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub fn elsewhere(
+        &mut self,
+        address: SocketAddr,
+        sent: Sent,
+        send: impl FnOnce(&Sent) -> Result<Response, NoAnswer>,
+    ) -> Result<Exchange, Ended> {
+        self.turn()?;
+        let (began, time) = (instant(), timestamp());
+        let answer = send(&sent);
         let of = Circumstances {
             module: &self.module,
             time,
-            address: format!("{} {origin}", door.address),
+            address: address.to_string(),
             presented: None,
             took: began.elapsed(),
         };

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use sandbox::tokens::AccessToken;
 use uuid::Uuid;
 
+pub(crate) use server::resolve;
 pub use server::{Authentication, Grant, Server, Visit};
 
 use crate::call::Token;

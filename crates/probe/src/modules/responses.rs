@@ -1,0 +1,423 @@
+//! What answers look like: fields of successes, challenges of refusals (RFC 6750 §3, FAPI 1.0 Baseline §6.2.1).
+
+use std::collections::BTreeSet;
+use std::time::{Duration, UNIX_EPOCH};
+
+use uuid::Uuid;
+
+use crate::call::{Call, TOKEN};
+use crate::clock::now;
+use crate::exchange::Response;
+use crate::expect::Refusal;
+use crate::module::{Module, Plans};
+use crate::plan::Plan;
+use crate::report::Severity;
+use crate::session::{Binding, Session, Stop, made_token};
+
+pub(super) const MODULES: &[Module] = &[
+    Module {
+        name: "response-date",
+        purpose: "Answers have one `Date`, which is right",
+        clause: "RFC 9110 §6.6.1, FAPI 1.0 Baseline §6.2.1 (10)",
+        suite: &["CheckForDateHeaderInResourceResponse"],
+        severity: Severity::Failure,
+        plans: Plans::All,
+        run: date,
+    },
+    Module {
+        name: "response-content-type",
+        purpose: "Answers with content say of which type it is",
+        clause: "RFC 9110 §8.3",
+        suite: &["EnsureResourceResponseReturnedJsonContentType"],
+        severity: Severity::Warning,
+        plans: Plans::All,
+        run: content_type,
+    },
+    Module {
+        name: "response-cache-control",
+        purpose: "Answers to requests with a token are not kept by shared caches",
+        clause: "RFC 9111 §3.5, RFC 6750 §5.3",
+        suite: &[],
+        severity: Severity::Warning,
+        plans: Plans::All,
+        run: |session| {
+            let good = session.good()?;
+            let response = session.control(&good)?;
+            let value = response.all("cache-control").collect::<Vec<_>>().join(", ").to_ascii_lowercase();
+            let kept = value.contains("no-store") || value.contains("private");
+            session.look("`Cache-Control` of a success", "no-store or private", format!("`{value}`"), kept);
+            Ok(())
+        },
+    },
+    Module {
+        name: "interaction-id",
+        purpose: "`x-fapi-interaction-id` is echoed, and made where the request has none",
+        clause: "FAPI 1.0 Baseline §6.2.1 (11), FAPI 2.0 Implementation Advice",
+        suite: &["fapi2-security-profile-final-happy-flow"],
+        severity: Severity::Failure,
+        plans: Plans::All,
+        run: interaction_id,
+    },
+    Module {
+        name: "interaction-id-malformed",
+        purpose: "An interaction id that is no UUID does not stand in the answer",
+        clause: "FAPI 1.0 Baseline §6.2.1 (11)",
+        suite: &[],
+        severity: Severity::Failure,
+        plans: Plans::All,
+        run: interaction_id_malformed,
+    },
+    Module {
+        name: "customer-address",
+        purpose: "`x-fapi-customer-ip-address` with an address of either kind disturbs nothing",
+        clause: "FAPI 1.0 Baseline §6.2.1 (13)",
+        suite: &["fapi2-security-profile-final-happy-flow"],
+        severity: Severity::Failure,
+        plans: Plans::All,
+        run: |session| {
+            let good = session.good()?;
+            session.control(&good)?;
+            for address in ["198.51.100.7", "2001:db8::1893:25c8:1946"] {
+                let call = good.clone().with_field("x-fapi-customer-ip-address", address);
+                session.accepted(&format!("the address {address}"), &call)?;
+            }
+            Ok(())
+        },
+    },
+    Module {
+        name: "accept",
+        purpose: "`Accept` with parameters and weights disturbs nothing",
+        clause: "RFC 9110 §12.5.1",
+        suite: &["fapi2-security-profile-final-happy-flow"],
+        severity: Severity::Failure,
+        plans: Plans::Fapi2,
+        run: |session| {
+            let good = session.good()?;
+            session.control(&good)?;
+            let list = "text/html, application/json;q=0.9, application/*+json;q=0.8, */*;q=0.7";
+            for accept in ["application/json;charset=utf-8", list] {
+                session.accepted(&format!("`{accept}`"), &good.clone().with_field("Accept", accept))?;
+            }
+            Ok(())
+        },
+    },
+    Module {
+        name: "challenge-without-credentials",
+        purpose: "The answer to a request without credentials is a 401 with a challenge and no error",
+        clause: "RFC 6750 §3, §3.1",
+        suite: &[],
+        severity: Severity::Failure,
+        plans: Plans::All,
+        run: without_credentials,
+    },
+    Module {
+        name: "challenge-invalid-token",
+        purpose: "The answer to an invalid token is a 401 with `invalid_token` in the challenge of its scheme",
+        clause: "RFC 6750 §3.1, RFC 9449 §7.1",
+        suite: &[],
+        severity: Severity::Failure,
+        plans: Plans::All,
+        run: invalid_token,
+    },
+    Module {
+        name: "challenge-form",
+        purpose: "Challenges are well-formed: a line each, each parameter once, only allowed characters",
+        clause: "RFC 6750 §3, RFC 9449 §7.1",
+        suite: &[],
+        severity: Severity::Failure,
+        plans: Plans::All,
+        run: form,
+    },
+    Module {
+        name: "challenge-algs",
+        purpose: "The challenge of DPoP names the algorithms that are accepted",
+        clause: "RFC 9449 §7.1",
+        suite: &[],
+        severity: Severity::Warning,
+        plans: Plans::Dpop,
+        run: algs,
+    },
+    Module {
+        name: "challenge-reflects-nothing",
+        purpose: "Nothing that a client sends stands in a refusal",
+        clause: "RFC 6750 §3",
+        suite: &[],
+        severity: Severity::Failure,
+        plans: Plans::All,
+        run: reflects_nothing,
+    },
+    Module {
+        name: "challenge-scope",
+        purpose: "A 403 for a missing scope names the scope",
+        clause: "RFC 6750 §3.1",
+        suite: &[],
+        severity: Severity::Warning,
+        plans: Plans::All,
+        run: scope,
+    },
+];
+
+/// A success and two refusals.
+fn answers(session: &mut Session<'_>) -> Result<Vec<(&'static str, Response)>, Stop> {
+    let good = session.good()?;
+    let success = session.control(&good)?;
+    let mut answers = vec![("a success", success)];
+    let bad = session.call_with(0, session.binding(), made_token("cHJvYmU".to_owned()))?;
+    for (title, call) in
+        [("a refusal of an invalid token", bad), ("a refusal without credentials", good.without_credentials())]
+    {
+        let response = session.answered(&call)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+        answers.push((title, response));
+    }
+    Ok(answers)
+}
+
+fn date(session: &mut Session<'_>) -> Result<(), Stop> {
+    for (title, response) in answers(session)? {
+        let dates: Vec<&str> = response.all("date").collect();
+        let time = dates.first().and_then(|date| httpdate::parse_http_date(date).ok());
+        let away = time.map(|time| {
+            let here = UNIX_EPOCH.checked_add(Duration::from_secs(now())).unwrap_or(UNIX_EPOCH);
+            time.duration_since(here).or_else(|_| here.duration_since(time)).unwrap_or_default()
+        });
+        let right = dates.len() == 1 && away.is_some_and(|away| away <= Duration::from_secs(5));
+        session.look(&format!("`Date` of {title}"), "one, within five seconds", format!("{dates:?}"), right);
+    }
+    Ok(())
+}
+
+fn content_type(session: &mut Session<'_>) -> Result<(), Stop> {
+    for (title, response) in answers(session)? {
+        let value = response.sole("content-type").unwrap_or_default().to_owned();
+        let right = response.body.is_empty() || !value.is_empty();
+        let told = format!("`{value}` for {} bytes", response.body.len());
+        session.look(&format!("`Content-Type` of {title}"), "one, if there is content", told, right);
+    }
+    Ok(())
+}
+
+fn interaction_id(session: &mut Session<'_>) -> Result<(), Stop> {
+    let demanded = session.plans().iter().any(|plan| matches!(plan, Plan::Fapi1Advanced | Plan::Ecosystem(_)));
+    session.needs(demanded || session.settings().claims.interaction_id, "to answer with `x-fapi-interaction-id`")?;
+    let id = Uuid::new_v4().to_string();
+    let good = session.good()?.with_field(FIELD, id.as_str());
+    let response = session.control(&good)?;
+    let refused =
+        session.call_with(0, session.binding(), made_token("cHJvYmU".to_owned()))?.with_field(FIELD, id.as_str());
+    let refused = session.answered(&refused)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+    for (title, response) in [("a success", response), ("a refusal", refused)] {
+        let values: Vec<&str> = response.all(FIELD).collect();
+        let same = values.len() == 1 && values.iter().all(|value| value.eq_ignore_ascii_case(&id));
+        session.look(&format!("the id of {title}"), "that of the request", format!("{values:?}"), same);
+    }
+    let without = session.good()?.without_field(FIELD);
+    // Some ecosystems ask for one.
+    if let Ok(response) = session.answered(&without)?.answer
+        && response.is_success()
+    {
+        let values: Vec<&str> = response.all(FIELD).collect();
+        let made = values.len() == 1 && values.iter().all(|value| Uuid::parse_str(value).is_ok());
+        session.look("the id where the request has none", "a UUID", format!("{values:?}"), made);
+    }
+    Ok(())
+}
+
+const FIELD: &str = "x-fapi-interaction-id";
+
+fn interaction_id_malformed(session: &mut Session<'_>) -> Result<(), Stop> {
+    let good = session.good()?;
+    session.control(&good)?;
+    for (title, id) in [("markup", "<script>probe</script>".to_owned()), ("300 letters", "a".repeat(300))] {
+        let call = good.clone().with_field(FIELD, id.as_str());
+        let response = session.answered(&call)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+        let echoed = response.all(FIELD).any(|value| value.contains(&id));
+        let told = response.all(FIELD).map(|value| value.chars().take(60).collect::<String>()).collect::<Vec<_>>();
+        session.look(&format!("the id where that of the request is {title}"), "not that", format!("{told:?}"), !echoed);
+    }
+    Ok(())
+}
+
+fn without_credentials(session: &mut Session<'_>) -> Result<(), Stop> {
+    let good = session.good()?;
+    session.control(&good)?;
+    let response = session.answered(&good.without_credentials())?.answer;
+    let response = response.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+    session.look("the status", "401", response.status.as_u16().to_string(), response.status.as_u16() == 401);
+    let challenges: Vec<&str> = response.challenges().collect();
+    session.look("the challenges", "at least one", format!("{challenges:?}"), !challenges.is_empty());
+    let silent = ["Bearer", "DPoP"].iter().all(|scheme| response.error(scheme).is_none());
+    session.look("`error` of the challenges", "none", response.summary(), silent);
+    Ok(())
+}
+
+fn invalid_token(session: &mut Session<'_>) -> Result<(), Stop> {
+    let claims = &session.settings().claims;
+    let bindings = [(claims.certificate, Binding::Certificate), (claims.dpop, Binding::Dpop)];
+    for (_, binding) in bindings.into_iter().filter(|(claimed, _)| *claimed) {
+        let good = session.good_with(binding)?;
+        session.control(&good)?;
+        let call = session.call_with(0, binding, made_token("cHJvYmU".to_owned()))?;
+        let response = session.answered(&call)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+        let scheme = binding.scheme();
+        session.look("the status", "401", response.status.as_u16().to_string(), response.status.as_u16() == 401);
+        let error = response.error(scheme);
+        let kept = error.as_deref() == Some("invalid_token");
+        session.look(&format!("`error` of the challenge of {scheme}"), "invalid_token", format!("{error:?}"), kept);
+        let other = match binding {
+            Binding::Certificate => "DPoP",
+            Binding::Dpop => "Bearer",
+        };
+        let silent = response.error(other).is_none();
+        session.look(&format!("`error` of the challenge of {other}"), "none", response.summary(), silent);
+    }
+    Ok(())
+}
+
+fn form(session: &mut Session<'_>) -> Result<(), Stop> {
+    for (title, response) in answers(session)?.into_iter().skip(1) {
+        let challenges: Vec<&str> = response.challenges().collect();
+        session.look(
+            &format!("challenges of {title}"),
+            "at least one",
+            format!("{challenges:?}"),
+            !challenges.is_empty(),
+        );
+        for challenge in challenges {
+            let fault = fault_of(challenge);
+            let told = fault.map_or_else(|| challenge.to_owned(), |fault| format!("{fault}: {challenge}"));
+            session.look(&format!("a challenge of {title}"), "well-formed", told, fault.is_none());
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with a challenge. Parameters are read outside of quotes.
+fn fault_of(challenge: &str) -> Option<&'static str> {
+    let (scheme, rest) = challenge.split_once(' ').unwrap_or((challenge, ""));
+    let known = ["bearer", "dpop", "basic", "digest", "gnap"];
+    if !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') || scheme.is_empty() {
+        return Some("no scheme");
+    }
+    if scheme.eq_ignore_ascii_case("bearer") && rest.trim().is_empty() {
+        return Some("no parameter");
+    }
+    let mut names = BTreeSet::new();
+    let (mut quoted, mut escaped, mut start) = (false, false, 0);
+    let mut pieces = Vec::new();
+    for (at, byte) in rest.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' if !quoted => {
+                pieces.push(rest.get(start..at).unwrap_or_default());
+                start = at.saturating_add(1);
+            }
+            _ => {}
+        }
+    }
+    pieces.push(rest.get(start..).unwrap_or_default());
+    if quoted {
+        return Some("a quote that is not closed");
+    }
+    for piece in pieces.iter().map(|piece| piece.trim()).filter(|piece| !piece.is_empty()) {
+        let Some((name, value)) = piece.split_once('=') else { return Some("a parameter without a value") };
+        let name = name.trim().to_ascii_lowercase();
+        if known.iter().any(|scheme| name.starts_with(&format!("{scheme} "))) {
+            return Some("two challenges in one line");
+        }
+        let value = value.trim().trim_matches('"');
+        let allowed = |byte: u8| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        if matches!(name.as_str(), "error" | "error_description" | "scope" | "algs") && !value.bytes().all(allowed) {
+            return Some("a character that is not allowed");
+        }
+        if !names.insert(name) {
+            return Some("a parameter twice");
+        }
+    }
+    None
+}
+
+fn algs(session: &mut Session<'_>) -> Result<(), Stop> {
+    session.needs(session.settings().claims.dpop, "DPoP")?;
+    let good = session.good_with(Binding::Dpop)?;
+    session.control(&good)?;
+    let response = session.answered(&good.without_credentials())?.answer;
+    let response = response.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+    let challenge = response.challenges().find(|challenge| challenge.to_ascii_lowercase().starts_with("dpop "));
+    let kept = challenge.is_some_and(|challenge| challenge.contains("algs=\""));
+    session.look("the challenge of DPoP", "algs=\"...\"", format!("{challenge:?}"), kept);
+    let forbidden =
+        challenge.filter(|challenge| ["RS256", "HS256", "none"].iter().any(|name| challenge.contains(name)));
+    session.look("the algorithms in it", "none that FAPI forbids", format!("{challenge:?}"), forbidden.is_none());
+    Ok(())
+}
+
+fn reflects_nothing(session: &mut Session<'_>) -> Result<(), Stop> {
+    let good = session.good()?;
+    session.control(&good)?;
+    let mark = "probe-reflected-9f2c";
+    let binding = session.binding();
+    let bare = Call { credentials: Vec::new(), ..good };
+    let header = r#"{"alg":"ES256","typ":"at+jwt","kid":"probe-reflected-9f2c\"<b>"}"#;
+    let token =
+        sandbox::keys::SigningKey::generate(sandbox::keys::KeyKind::Es256, "a").sign_raw(header.as_bytes(), b"{}");
+    let with_token = session.call_with(0, binding, made_token(token))?;
+    let calls = [
+        ("a token whose `kid` is text", with_token),
+        ("a scheme that nobody knows", bare.clone().field("Authorization", format!("{mark} {TOKEN}"))),
+        ("a text that is no token", bare.clone().field("Authorization", format!("Bearer {mark}\"<b>"))),
+        ("a query", bare.query(&format!("{mark}=%3Cb%3E"))),
+    ];
+    for (title, call) in calls {
+        let response = session.answered(&call)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+        let body = String::from_utf8_lossy(&response.body);
+        let reflected = response.fields.iter().any(|(_, value)| value.contains(mark)) || body.contains(mark);
+        let told = if reflected { "it stands in the answer" } else { "it does not" };
+        session.look(title, "not in the answer", told, !reflected);
+    }
+    Ok(())
+}
+
+fn scope(session: &mut Session<'_>) -> Result<(), Stop> {
+    let scope = session.settings().resource.scope.clone();
+    let scope = scope.ok_or_else(|| crate::session::skip("`resource.scope` is not known"))?;
+    let binding = session.binding();
+    let good = session.call_with_token(binding, |token| token)?;
+    session.control(&good)?;
+    let call = session.call_with_token(binding, |token| token.scope("probe"))?;
+    let response = session.answered(&call)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+    let challenges: Vec<&str> = response.challenges().collect();
+    let named = challenges.iter().any(|challenge| challenge.contains("scope=\"") && challenge.contains(&scope));
+    session.look("the challenge", &format!("scope=\"{scope}\""), format!("{challenges:?}"), named);
+    session.refused("a token without the scope", &call, &Refusal::SCOPE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_of_challenges_are_found() {
+        let good = [
+            "Bearer realm=\"a\"",
+            "DPoP error=\"invalid_token\", algs=\"PS256 ES256\", error_description=\"a, b\"",
+            "DPoP",
+            "Bearer realm=\"a \\\" b\", error=\"x\"",
+        ];
+        for challenge in good {
+            assert_eq!(fault_of(challenge), None, "{challenge}");
+        }
+        let bad = [
+            ("Bearer", "no parameter"),
+            ("Bearer realm=\"a\", realm=\"b\"", "a parameter twice"),
+            ("Bearer realm=\"a\", DPoP algs=\"ES256\"", "two challenges in one line"),
+            ("Bearer error=\"\u{e9}\"", "a character that is not allowed"),
+            ("Bearer realm=\"a", "a quote that is not closed"),
+            ("Bearer realm", "a parameter without a value"),
+        ];
+        for (challenge, fault) in bad {
+            assert_eq!(fault_of(challenge), Some(fault), "{challenge}");
+        }
+    }
+}
