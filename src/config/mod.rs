@@ -18,6 +18,8 @@ mod file;
 mod include;
 mod judge;
 mod policy_test;
+#[cfg(feature = "probe")]
+pub mod probe;
 mod report;
 mod scalar;
 mod secret;

@@ -94,6 +94,10 @@ fn one(session: &mut Session<'_>, module: &Module, plans: &[Plan], ended: &mut O
             Some(verdict) => (verdict, None),
         },
     };
+    if session.settings().dry {
+        let reason = reason.filter(|_| verdict == Verdict::Skipped).or_else(|| Some("nothing was sent".to_owned()));
+        return report_of(module, plans, Verdict::Skipped, reason, steps);
+    }
     report_of(module, plans, verdict, reason, steps)
 }
 

@@ -1,5 +1,7 @@
 //! What a module has at hand: good calls, a control for every bad one, and a list of steps to write down.
 
+use std::time::Duration;
+
 use fapi::ecosystem::Ecosystem;
 use sandbox::keys::{Proof, SigningKey};
 use sandbox::pki::Credential as MadeCredential;
@@ -26,7 +28,10 @@ pub enum Stop {
 
 impl From<Ended> for Stop {
     fn from(ended: Ended) -> Self {
-        Self::Ended(ended)
+        match ended {
+            Ended::Dry(_) => Self::Skip(ended.to_string()),
+            Ended::Total(_) | Ended::Transcript(_) => Self::Ended(ended),
+        }
     }
 }
 
@@ -352,6 +357,13 @@ impl<'s> Session<'s> {
             return Ok(self.wire.send(call)?);
         }
         Ok(exchange)
+    }
+
+    /// Waits, unless nothing is sent.
+    pub fn wait(&self, time: Duration) {
+        if !self.settings().dry {
+            std::thread::sleep(time);
+        }
     }
 
     /// Writes down what was seen in an answer before.

@@ -36,6 +36,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Whether methods that change something may be used.
     pub writes: bool,
+    /// Whether nothing is sent, and only what would be is told.
+    pub dry: bool,
 }
 
 /// The server that is called.

@@ -13,7 +13,7 @@ use crate::exchange::{NoAnswer, Response, http2};
 use crate::sent::{Sent, presented};
 use crate::settings::{Certificate, Settings};
 use crate::transcript::{Circumstances, Transcript};
-use http::{Method, Uri};
+use http::{Method, StatusCode, Uri};
 
 /// Why nothing is sent any more.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +24,9 @@ pub enum Ended {
     /// The transcript cannot be written, and nothing may be sent without it.
     #[error("the transcript cannot be written: {0}")]
     Transcript(#[from] std::io::Error),
+    /// A dry run makes no handshakes.
+    #[error("a handshake: {0}")]
+    Dry(String),
 }
 
 /// The way to the target.
@@ -107,7 +110,9 @@ impl<'s> Wire<'s> {
         let began = instant();
         let time = timestamp();
         let door = self.door(call);
-        let answer = if call.http2 {
+        let answer = if self.settings.dry {
+            pretended()
+        } else if call.http2 {
             over_http2(&door, call, &sent, &self.settings.target.authority())
         } else {
             over_http1(&door, &sent)
@@ -126,6 +131,10 @@ impl<'s> Wire<'s> {
             self.turn()?;
             let (began, time) = (instant(), timestamp());
             let sent = self.prepare(call);
+            if self.settings.dry {
+                exchanges.push(self.note(call, sent, pretended(), time, began)?);
+                continue;
+            }
             let answer = match &mut connection {
                 Some(open) => open.exchange(&sent.http1(), call.method == "HEAD"),
                 None => self.door(call).open().and_then(|stream| {
@@ -154,9 +163,11 @@ impl<'s> Wire<'s> {
         let (began, time) = (instant(), timestamp());
         let sent = self.prepare(call);
         let mut read = Vec::new();
-        match self.door(call).open() {
-            Err(error) => read.push(Err(error)),
-            Ok(stream) => {
+        let opened = if self.settings.dry { None } else { Some(self.door(call).open()) };
+        match opened {
+            None => read.push(pretended()),
+            Some(Err(error)) => read.push(Err(error)),
+            Some(Ok(stream)) => {
                 let mut connection = Connection::new(stream);
                 read.push(connection.exchange(bytes, false));
                 while read.len() < answers && read.last().is_some_and(Result::is_ok) {
@@ -182,6 +193,10 @@ impl<'s> Wire<'s> {
             self.turn()?;
         }
         let (began, time) = (instant(), timestamp());
+        if self.settings.dry {
+            let noted = calls.into_iter();
+            return noted.map(|(call, sent)| self.note(&call, sent, pretended(), time.clone(), began)).collect();
+        }
         let opened: Vec<_> = calls.iter().map(|(call, _)| self.door(call).open()).collect();
         let barrier = std::sync::Barrier::new(opened.len());
         let answers: Vec<Result<Response, NoAnswer>> = std::thread::scope(|scope| {
@@ -216,6 +231,9 @@ impl<'s> Wire<'s> {
         self.turn()?;
         let (began, time) = (instant(), timestamp());
         let address = self.address(replica);
+        if self.settings.dry {
+            return Err(Ended::Dry(offered.to_owned()));
+        }
         let answer = shake(address, self.settings.limits.timeout);
         let of = Circumstances {
             module: &self.module,
@@ -254,7 +272,7 @@ impl<'s> Wire<'s> {
     ) -> Result<Exchange, Ended> {
         self.turn()?;
         let (began, time) = (instant(), timestamp());
-        let answer = send(&sent);
+        let answer = if self.settings.dry { pretended() } else { send(&sent) };
         let of = Circumstances {
             module: &self.module,
             time,
@@ -321,12 +339,20 @@ impl<'s> Wire<'s> {
         if self.transcript.lines() >= limits.total {
             return Err(Ended::Total(limits.total));
         }
+        if self.settings.dry {
+            return Ok(());
+        }
         let now = instant();
         let at = self.next.filter(|next| *next > now).unwrap_or(now);
         std::thread::sleep(at.saturating_duration_since(now));
         self.next = at.checked_add(Duration::from_secs(1).checked_div(limits.rate).unwrap_or_default());
         Ok(())
     }
+}
+
+/// What a dry run goes on with.
+fn pretended() -> Result<Response, NoAnswer> {
+    Ok(Response { status: StatusCode::OK, fields: Vec::new(), body: b"{}".to_vec() })
 }
 
 fn over_http1(door: &Door, sent: &Sent) -> Result<Response, NoAnswer> {

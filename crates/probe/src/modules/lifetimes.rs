@@ -56,7 +56,7 @@ fn end(session: &mut Session<'_>) -> Result<(), Stop> {
     session.control(&call)?;
     session.control(&call)?;
     let left = until.saturating_add(1).saturating_sub(now());
-    std::thread::sleep(Duration::from_secs(left));
+    session.wait(Duration::from_secs(left));
     let refusal = Refusal::TOKEN;
     let exchange = session.answered(&call)?;
     let mut verdict = refusal.judge(&exchange.answer);
@@ -64,7 +64,7 @@ fn end(session: &mut Session<'_>) -> Result<(), Stop> {
     let mut last = exchange;
     if verdict == Verdict::Fail {
         // A leeway is allowed where it is small (RFC 9068 §4, RFC 7519 §4.1.4).
-        std::thread::sleep(Duration::from_secs(LEEWAY));
+        session.wait(Duration::from_secs(LEEWAY));
         last = session.answered(&call)?;
         if refusal.judge(&last.answer) == Verdict::Pass {
             verdict = Verdict::Warning;
@@ -94,7 +94,7 @@ fn revoked(session: &mut Session<'_>) -> Result<(), Stop> {
         let exchange = session.answered(&call)?;
         let took = began.elapsed();
         let verdict = refusal.judge(&exchange.answer);
-        if verdict != Verdict::Fail || took > bound {
+        if verdict != Verdict::Fail || took > bound || session.settings().dry {
             let told = format!("{} after {:.1} s", observed(&exchange.answer), took.as_secs_f64());
             let expected = format!("{refusal} within {:.1} s", bound.as_secs_f64());
             session.note("the token after its revocation", Role::Check, &expected, told, verdict, &call, &exchange);
@@ -102,7 +102,7 @@ fn revoked(session: &mut Session<'_>) -> Result<(), Stop> {
             let good = session.good()?;
             return session.accepted("another token of the same client", &good).map(drop);
         }
-        std::thread::sleep(pause);
+        session.wait(pause);
     }
 }
 
