@@ -2,6 +2,10 @@
 //!
 //! A report holds no token, proof, key or assertion: requests stand in it with the names of variables in their place.
 
+pub mod read;
+#[cfg(test)]
+mod testing;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
