@@ -2,6 +2,8 @@
 //!
 //! A report holds no token, proof, key or assertion: requests stand in it with the names of variables in their place.
 
+mod deciding;
+pub mod junit;
 pub mod read;
 #[cfg(test)]
 mod testing;
