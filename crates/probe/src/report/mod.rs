@@ -5,6 +5,7 @@
 mod deciding;
 pub mod junit;
 pub mod read;
+pub mod sarif;
 #[cfg(test)]
 mod testing;
 
