@@ -6,8 +6,10 @@ mod deciding;
 pub mod junit;
 pub mod read;
 pub mod sarif;
+pub mod terminal;
 #[cfg(test)]
 mod testing;
+mod visible;
 
 use std::fmt;
 
