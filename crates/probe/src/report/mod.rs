@@ -3,6 +3,7 @@
 //! A report holds no token, proof, key or assertion: requests stand in it with the names of variables in their place.
 
 mod deciding;
+pub mod html;
 pub mod junit;
 pub mod read;
 pub mod sarif;
