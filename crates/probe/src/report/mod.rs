@@ -7,6 +7,7 @@ pub mod html;
 pub mod junit;
 pub mod read;
 pub mod sarif;
+pub mod signed;
 pub mod terminal;
 #[cfg(test)]
 mod testing;
