@@ -2,6 +2,7 @@
 //!
 //! A report holds no token, proof, key or assertion: requests stand in it with the names of variables in their place.
 
+pub mod compare;
 mod deciding;
 pub mod html;
 pub mod junit;
