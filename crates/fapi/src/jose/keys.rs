@@ -249,8 +249,8 @@ impl VerifyingKey {
         self.algorithm
     }
 
-    /// Whether it is an RSA key below 2048 bits.
-    pub(crate) const fn is_weak(&self) -> bool {
+    /// Whether it is an RSA key below 2048 bits, whose signatures do not count (FAPI 2.0 §5.4.1).
+    pub const fn is_weak(&self) -> bool {
         matches!(self.strength, Strength::Weak)
     }
 

@@ -2,6 +2,18 @@
 //!
 //! A report holds no token, proof, key or assertion: requests stand in it with the names of variables in their place.
 
+pub mod compare;
+mod deciding;
+pub mod html;
+pub mod junit;
+pub mod read;
+pub mod sarif;
+pub mod signed;
+pub mod terminal;
+#[cfg(test)]
+mod testing;
+mod visible;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
