@@ -51,6 +51,9 @@ enum Command {
     #[cfg(feature = "demo")]
     /// Send legitimate and hostile calls to a gateway on loopback and print each result.
     Demo(commands::demo::Arguments),
+    #[cfg(feature = "probe")]
+    /// Call a live resource server and say, clause by clause, whether it enforces FAPI.
+    Probe(commands::probe::Arguments),
     /// Verify the chains of the audit, or find an exchange in it.
     Audit {
         #[command(subcommand)]
@@ -133,6 +136,8 @@ fn main() -> ExitCode {
         Command::Thumbprint(arguments) => commands::thumbprint::run(&arguments),
         #[cfg(feature = "demo")]
         Command::Demo(arguments) => commands::demo::run(&arguments),
+        #[cfg(feature = "probe")]
+        Command::Probe(arguments) => commands::probe::run(&arguments),
         Command::Audit { command } => commands::audit::run(&command),
         Command::Schema(arguments) => commands::schema::run(&arguments),
         Command::Completions { shell } => commands::shell::completions(Arguments::command(), shell),

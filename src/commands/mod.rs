@@ -10,6 +10,8 @@ pub mod explain;
 #[cfg(feature = "demo")]
 pub mod init;
 mod policy_tests;
+#[cfg(feature = "probe")]
+pub mod probe;
 mod profile_report;
 pub mod proof;
 pub mod run;
