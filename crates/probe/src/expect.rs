@@ -43,10 +43,10 @@ impl Refusal {
         match answer {
             Err(error) if self.closing && error.is_refusal() => Verdict::Pass,
             Err(_) => Verdict::Inconclusive,
+            Ok(response) if self.is_named(response) => Verdict::Pass,
             // It would have refused a good call too.
             Ok(response) if response.status == StatusCode::TOO_MANY_REQUESTS => Verdict::Inconclusive,
             Ok(response) if !response.status.is_client_error() => Verdict::Fail,
-            Ok(response) if self.is_named(response) => Verdict::Pass,
             Ok(_) => Verdict::Warning,
         }
     }

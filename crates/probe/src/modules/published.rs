@@ -87,8 +87,14 @@ pub(super) const MODULES: &[Module] = &[
     },
 ];
 
-/// The place of the metadata of a resource: before its path (RFC 9728 §3.1), or that of the whole host.
+/// The metadata, without which nothing can be said.
 fn published(session: &mut Session<'_>) -> Result<(Call, Value), Stop> {
+    let found = find(session)?;
+    found.ok_or_else(|| Stop::Inconclusive(nowhere(session)))
+}
+
+/// The metadata of a resource: before its path (RFC 9728 §3.1), or that of the whole host.
+fn find(session: &mut Session<'_>) -> Result<Option<(Call, Value)>, Stop> {
     session.needs(session.settings().claims.metadata, "to publish metadata")?;
     let good = session.good()?;
     session.control(&good)?;
@@ -101,18 +107,24 @@ fn published(session: &mut Session<'_>) -> Result<(Call, Value), Stop> {
             && response.is_success()
             && let Some(metadata) = response.json()
         {
-            return Ok((call, metadata));
+            return Ok(Some((call, metadata)));
         }
     }
-    let told = format!("no metadata at {WELL_KNOWN}{path} and at {WELL_KNOWN}");
-    session.look("the metadata", "200 with JSON", told.clone(), false);
-    Err(Stop::Inconclusive(told))
+    Ok(None)
+}
+
+fn nowhere(session: &Session<'_>) -> String {
+    let path = session.settings().target.url.path().trim_end_matches('/');
+    format!("no metadata at {WELL_KNOWN}{path} and at {WELL_KNOWN}")
 }
 
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
 fn metadata(session: &mut Session<'_>) -> Result<(), Stop> {
-    let (call, metadata) = published(session)?;
+    let Some((call, metadata)) = find(session)? else {
+        session.look("the metadata", "200 with JSON", nowhere(session), false);
+        return Ok(());
+    };
     let resource = metadata.get("resource").and_then(Value::as_str).unwrap_or_default().to_owned();
     let own = &session.settings().target;
     let url = format!("{}{}", own.origin(), own.path_and_query());

@@ -193,15 +193,22 @@ pub(super) const MODULES: &[Module] = &[
             ("`crit` is empty", |token| token.header("crit", json!([]))),
         ]
     ),
-    refused!(
-        "token-kid",
-        "A `kid` is a name of a key and nothing else",
-        "RFC 8725 §3.10",
-        [
-            ("a path", |token| token.header("kid", "../../../../dev/null")),
-            ("SQL", |token| token.header("kid", "' OR '1'='1")),
-        ]
-    ),
+    Module {
+        name: "token-kid",
+        purpose: "A `kid` is a name of a key and nothing else",
+        clause: "RFC 8725 §3.10",
+        suite: &[],
+        severity: Severity::Failure,
+        plans: Plans::All,
+        run: |session| {
+            // Whoever knows no such key may say for a while that it has to ask for new ones.
+            let refusal = Refusal { statuses: &[401, 503], errors: &[], closing: false };
+            for (title, kid) in [("a path", "../../../../dev/null"), ("SQL", "' OR '1'='1")] {
+                issued_with(session, title, &refusal, |token| token.header("kid", kid))?;
+            }
+            Ok(())
+        },
+    },
     Module {
         name: "token-duplicate-members",
         purpose: "A token in which a claim stands twice is refused",
@@ -244,11 +251,20 @@ fn forged(session: &mut Session<'_>, title: &str, make: impl FnOnce(&str) -> Opt
 
 /// A token that its issuer signs with a fault.
 fn issued(session: &mut Session<'_>, title: &str, change: impl FnOnce(AccessToken) -> AccessToken) -> Result<(), Stop> {
+    issued_with(session, title, &Refusal::TOKEN, change)
+}
+
+fn issued_with(
+    session: &mut Session<'_>,
+    title: &str,
+    refusal: &Refusal,
+    change: impl FnOnce(AccessToken) -> AccessToken,
+) -> Result<(), Stop> {
     let binding = session.binding();
     let good = session.call_with_token(binding, |token| token)?;
     session.control(&good)?;
     let call = session.call_with_token(binding, change)?;
-    session.refused(title, &call, &Refusal::TOKEN)
+    session.refused(title, &call, refusal)
 }
 
 fn alg(session: &mut Session<'_>) -> Result<(), Stop> {
