@@ -4,3 +4,4 @@
 //! module by module, with the clause that each comes from.
 
 pub mod report;
+pub mod tls;
