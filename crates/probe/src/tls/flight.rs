@@ -70,6 +70,8 @@ pub struct ServerHello {
     pub renegotiation_info: bool,
     /// Whether the extended master secret is used (RFC 7627).
     pub extended_master_secret: bool,
+    /// Whether the MAC of a block cipher covers the ciphertext (RFC 7366).
+    pub encrypt_then_mac: bool,
     /// The application protocol; with TLS 1.3 it is encrypted, and `None` here.
     pub alpn: Option<Vec<u8>>,
     /// Whether a session ticket will come (RFC 5077 §3.2); with TLS 1.3 that is not said here.
@@ -301,6 +303,7 @@ fn server_hello(mut message: Input<'_>) -> Option<(ServerHello, bool)> {
         compression: message.u8()?,
         renegotiation_info: false,
         extended_master_secret: false,
+        encrypt_then_mac: false,
         alpn: None,
         session_ticket: false,
         group: None,
@@ -316,6 +319,7 @@ fn server_hello(mut message: Input<'_>) -> Option<(ServerHello, bool)> {
             extension::SUPPORTED_VERSIONS => hello.version = body.u16()?,
             extension::RENEGOTIATION_INFO => hello.renegotiation_info = true,
             extension::EXTENDED_MASTER_SECRET => hello.extended_master_secret = true,
+            extension::ENCRYPT_THEN_MAC => hello.encrypt_then_mac = true,
             extension::SESSION_TICKET => hello.session_ticket = true,
             extension::ALPN => hello.alpn = Some(body.vector(2)?.vector(1)?.rest().to_vec()),
             extension::KEY_SHARE => hello.group = Some(body.u16()?),
@@ -390,9 +394,10 @@ mod tests {
             vector(2, &u16s(&[0x0403, 0x0804])).unwrap(),
             vector(2, &vector(2, b"an authority").unwrap()).unwrap(),
         ];
-        let extensions: [(u16, &[u8]); 4] = [
+        let extensions: [(u16, &[u8]); 5] = [
             (extension::RENEGOTIATION_INFO, &[0]),
             (extension::EXTENDED_MASTER_SECRET, &[]),
+            (extension::ENCRYPT_THEN_MAC, &[]),
             (extension::SESSION_TICKET, &[]),
             (extension::ALPN, b"\x00\x03\x02h2"),
         ];
@@ -414,6 +419,7 @@ mod tests {
                 compression: 0,
                 renegotiation_info: true,
                 extended_master_secret: true,
+                encrypt_then_mac: true,
                 alpn: Some(b"h2".to_vec()),
                 session_ticket: true,
                 group: None,

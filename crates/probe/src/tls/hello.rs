@@ -45,6 +45,8 @@ pub struct Hello {
     pub renegotiation_info: Option<Vec<u8>>,
     /// Whether the extended master secret is offered (RFC 7627).
     pub extended_master_secret: bool,
+    /// Whether the MAC of a block cipher may cover the ciphertext (RFC 7366).
+    pub encrypt_then_mac: bool,
     /// Whether session tickets are offered (RFC 5077).
     pub session_ticket: bool,
     /// How many bytes of the message are in each record; `None` for as many as fit.
@@ -103,6 +105,7 @@ impl Hello {
             alpn: Vec::new(),
             renegotiation_info: Some(Vec::new()),
             extended_master_secret: true,
+            encrypt_then_mac: true,
             session_ticket: true,
             bytes_per_record: None,
             split: None,
@@ -182,6 +185,9 @@ impl Hello {
         if self.extended_master_secret {
             add(extension::EXTENDED_MASTER_SECRET, &[])?;
         }
+        if self.encrypt_then_mac {
+            add(extension::ENCRYPT_THEN_MAC, &[])?;
+        }
         if self.session_ticket {
             add(extension::SESSION_TICKET, &[])?;
         }
@@ -205,6 +211,7 @@ pub(super) mod extension {
     pub(in crate::tls) const EC_POINT_FORMATS: u16 = 11;
     pub(in crate::tls) const SIGNATURE_ALGORITHMS: u16 = 13;
     pub(in crate::tls) const ALPN: u16 = 16;
+    pub(in crate::tls) const ENCRYPT_THEN_MAC: u16 = 22;
     pub(in crate::tls) const EXTENDED_MASTER_SECRET: u16 = 23;
     pub(in crate::tls) const SESSION_TICKET: u16 = 35;
     pub(in crate::tls) const SUPPORTED_VERSIONS: u16 = 43;
@@ -280,15 +287,20 @@ mod tests {
 
     #[test]
     fn extensions_are_those_that_are_asked_for() {
-        assert_eq!(numbers(&Hello::tls12(&[0xc02f])), [10, 11, 13, 23, 35, 0xff01]);
-        assert_eq!(numbers(&Hello::tls13()), [10, 11, 13, 23, 35, 43, 51, 0xff01]);
-        assert_eq!(numbers(&Hello::up_to(TLS11)), [10, 11, 23, 35, 0xff01], "no signature algorithms before TLS 1.2");
+        assert_eq!(numbers(&Hello::tls12(&[0xc02f])), [10, 11, 13, 23, 22, 35, 0xff01]);
+        assert_eq!(numbers(&Hello::tls13()), [10, 11, 13, 23, 22, 35, 43, 51, 0xff01]);
+        assert_eq!(
+            numbers(&Hello::up_to(TLS11)),
+            [10, 11, 23, 22, 35, 0xff01],
+            "no signature algorithms before TLS 1.2"
+        );
         let full = Hello { alpn: vec![b"h2".to_vec()], ..Hello::both() }.to("localhost");
-        assert_eq!(numbers(&full), [0, 10, 11, 13, 16, 23, 35, 43, 51, 0xff01]);
+        assert_eq!(numbers(&full), [0, 10, 11, 13, 16, 23, 22, 35, 43, 51, 0xff01]);
         let bare = Hello {
             groups: Vec::new(),
             signature_algorithms: Vec::new(),
             extended_master_secret: false,
+            encrypt_then_mac: false,
             session_ticket: false,
             renegotiation_info: None,
             ..Hello::tls12(&[0x002f])

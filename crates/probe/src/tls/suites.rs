@@ -43,15 +43,18 @@ pub enum Class {
     Tls13,
     /// One of the four that BCP 195 recommends for TLS 1.2 (RFC 9325 §4.2).
     Recommended,
-    /// Authenticated encryption and ephemeral keys, and not recommended by BCP 195.
+    /// Authenticated encryption and ephemeral keys, and not recommended by BCP 195, which advises against those with ephemeral keys of
+    /// finite fields (RFC 9325 §4.1).
     OtherAead,
-    /// Ephemeral keys, and a block cipher whose MAC covers the plaintext: what padding oracles need.
+    /// Ephemeral keys, and a block cipher whose MAC covers the plaintext, which is what padding oracles need, unless the server also
+    /// agrees to `encrypt_then_mac` (RFC 9325 §4.2).
     Cbc,
     /// Keys of the certificate for Diffie-Hellman: no forward secrecy (RFC 9325 §4.1).
     StaticDh,
     /// Key transport by RSA: no forward secrecy (RFC 9325 §4.1).
     StaticRsa,
-    /// DES, triple DES, IDEA: blocks of 64 bits, of which too many repeat (RFC 9325 §4.1 on less than 128 bits of security).
+    /// DES, triple DES, IDEA: blocks of 64 bits, of which too many are equal. The first has 56 bits of security, and the second 112
+    /// (RFC 9325 §4.1).
     SmallBlocks,
     /// RC4 (RFC 7465; RFC 9325 §4.1).
     Rc4,

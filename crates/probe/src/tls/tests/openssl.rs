@@ -41,12 +41,13 @@ impl OpenSsl {
     }
 
     /// The same with a client certificate that is required, from one of these authorities.
-    pub(super) fn with_clients(credential: &Credential, authorities: &[&Authority]) -> Self {
+    pub(super) fn with_clients(credential: &Credential, authorities: &[&Authority], arguments: &[&str]) -> Self {
         let folder = Folder::new();
         fs::write(folder.0.join("server.pem"), credential.certificate_pem() + &credential.key_pem()).unwrap();
         let list: String = authorities.iter().map(|authority| authority.pem()).collect();
         fs::write(folder.0.join("clients.pem"), list).unwrap();
-        Self::in_folder(folder, &["-Verify", "1", "-verify_return_error", "-CAfile", "clients.pem"])
+        let verify = ["-Verify", "1", "-verify_return_error", "-CAfile", "clients.pem"];
+        Self::in_folder(folder, &[&verify, arguments].concat())
     }
 
     fn in_folder(folder: Folder, arguments: &[&str]) -> Self {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -121,6 +121,9 @@ fn parameters_of_the_key_exchange_and_the_chain_are_read() {
     let found = flight(ask(openssl.address(), &Hello::tls12(&[0x009e])));
     assert!(matches!(found.key_exchange, Some(KeyExchange::Prime(1024..=4096))), "{found:?}");
     assert!(found.hello.session_ticket && found.certificates.len() == 1, "{found:?}");
+    let etm = |encrypt_then_mac| Hello { encrypt_then_mac, ..Hello::tls12(&[0xc027]) };
+    let found = [true, false].map(|offered| flight(ask(openssl.address(), &etm(offered))).hello.encrypt_then_mac);
+    assert_eq!(found, [true, false]);
     let found = flight(ask(openssl.address(), &Hello { session_ticket: false, ..Hello::tls12(&[0x009c]) }));
     assert_eq!((found.key_exchange, found.hello.session_ticket), (None, false));
 }
@@ -165,7 +168,7 @@ fn client_certificates_that_are_asked_for_are_seen() {
     let hello = Hello::tls12(&suites::numbers(&[Class::Recommended]));
     let request = |address| flight(ask(address, &hello)).certificate_request;
 
-    let server = OpenSsl::with_clients(&credential, &others.each_ref());
+    let server = OpenSsl::with_clients(&credential, &others.each_ref(), &[]);
     let found = request(server.address()).unwrap();
     // A name of one attribute, CN, has 13 bytes and its text in DER (X.690); two for its length stand before it.
     assert_eq!(found.authorities_bytes, 2 * (2 + 13) + "one".len() + "another".len());
@@ -220,11 +223,12 @@ fn servers_that_do_not_answer_in_tls_are_told_apart() {
     });
     assert_eq!(ask(http, &Hello::both()), Answer::Garbage("not a record of TLS"));
 
-    let gone = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-    let answer = ask(gone, &Hello::both());
+    // Nobody listens on the port of tcpmux, which no other test can be given.
+    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+    let answer = ask(nobody, &Hello::both());
     assert!(matches!(&answer, Answer::NotAsked(why) if why.starts_with("no connection: ")), "{answer:?}");
     let endless = Hello { alpn: vec![vec![0; 300]], ..Hello::both() };
-    assert!(matches!(ask(gone, &endless), Answer::NotAsked(why) if why.starts_with("the hello ")));
+    assert!(matches!(ask(nobody, &endless), Answer::NotAsked(why) if why.starts_with("the hello ")));
 }
 
 #[test]
