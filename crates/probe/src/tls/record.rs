@@ -16,7 +16,15 @@ const MAX_CIPHERTEXT: usize = MAX_PLAINTEXT + 2048;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) kind: u8,
+    version: u16,
     pub(super) body: Vec<u8>,
+}
+
+impl Record {
+    /// The record as it came.
+    pub(super) fn encode(&self) -> Option<Vec<u8>> {
+        encode(self.kind, self.version, &self.body)
+    }
 }
 
 /// Why there is no record.
@@ -54,7 +62,7 @@ pub(super) fn encode(kind: u8, version: u16, body: &[u8]) -> Option<Vec<u8>> {
 pub(super) fn read(stream: &mut impl Read) -> Result<Record, Failure> {
     let mut header = [0; 5];
     stream.read_exact(&mut header)?;
-    let [kind, major, _, high, low] = header;
+    let [kind, major, minor, high, low] = header;
     if !(CHANGE_CIPHER_SPEC..=APPLICATION_DATA).contains(&kind) {
         return Err(Failure::Garbage("not a record of TLS"));
     }
@@ -67,7 +75,7 @@ pub(super) fn read(stream: &mut impl Read) -> Result<Record, Failure> {
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body)?;
-    Ok(Record { kind, body })
+    Ok(Record { kind, version: u16::from_be_bytes([major, minor]), body })
 }
 
 #[cfg(test)]
@@ -81,6 +89,7 @@ mod tests {
         let mut cursor = &stream[..];
         let record = read(&mut cursor).unwrap();
         assert_eq!((record.kind, &record.body[..], cursor), (HANDSHAKE, &b"abc"[..], &b"rest"[..]));
+        assert_eq!(record.encode(), Some(bytes));
 
         stream.truncate(7);
         assert_eq!(read(&mut &stream[..]), Err(Failure::Closed));

@@ -25,6 +25,11 @@ impl Stream {
         Ok(Self { socket, deadline })
     }
 
+    /// Sets the deadline to `timeout` from now.
+    pub(super) fn extend(&mut self, timeout: Duration) {
+        self.deadline = after(timeout);
+    }
+
     fn remaining(&self) -> io::Result<Duration> {
         let remaining = self.deadline.saturating_duration_since(now());
         if remaining.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(remaining) }
