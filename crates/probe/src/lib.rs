@@ -21,5 +21,6 @@ pub mod run;
 pub mod sent;
 pub mod session;
 pub mod settings;
+pub mod tls;
 pub mod transcript;
 pub mod wire;

@@ -24,6 +24,8 @@ pub struct Settings {
     pub claims: Claims,
     /// The two clients. What one of them has, the other must not be able to use.
     pub clients: [Client; 2],
+    /// A certificate of the clients' authority that has expired, with its key.
+    pub expired: Option<Certificate>,
     /// Where tokens come from.
     pub source: Source,
     /// An issuer that the target trusts and whose key is at hand, for tokens with faults.

@@ -62,6 +62,9 @@ impl Reader {
         let claims = self.claims(&root.key("claims"), file.claims.unwrap_or_default());
         let resource = self.resource(&root.key("resource"), file.resource.unwrap_or_default());
         let (clients, given) = self.clients(&root.key("clients"), file.clients.unwrap_or_default());
+        let expired = file.expired.map_or(Some(None), |expired| {
+            self.certificate(&root.key("expired"), expired.certificate.as_deref(), expired.key.as_deref())
+        });
         let issuer_written = file.issuer.is_some();
         let issuer = file.issuer.map(|issuer| self.issuer(&root.key("issuer"), issuer));
         let server = file.authorization_server;
@@ -98,6 +101,7 @@ impl Reader {
             resource: resource?,
             claims: claims?,
             clients: clients?,
+            expired: expired?,
             source: source?,
             issuer: issuer?,
             revoke: revoke?,

@@ -23,6 +23,7 @@ pub(super) struct File {
     pub(super) resource: Option<Resource>,
     pub(super) claims: Option<Claims>,
     pub(super) clients: Option<Vec<Client>>,
+    pub(super) expired: Option<Expired>,
     pub(super) authorization_server: Option<AuthorizationServer>,
     pub(super) issuer: Option<Issuer>,
     pub(super) revocation: Option<Revocation>,
@@ -89,6 +90,13 @@ pub(super) struct Client {
     pub(super) signing_key: Option<String>,
     pub(super) signing_key_id: Option<String>,
     pub(super) tokens: Option<Tokens>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Expired {
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -11,6 +11,7 @@ mod published;
 mod replay;
 mod requests;
 mod responses;
+mod tls;
 mod tokens;
 
 use crate::module::Module;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Module> {
         http2::MODULES,
         published::MODULES,
         fapi1::MODULES,
+        tls::MODULES,
     ]
     .concat()
 }
