@@ -67,7 +67,7 @@ async fn a_client_of_another_maker_comes_through_with_every_algorithm() {
 
 #[test]
 fn the_locks_name_one_version_and_nobodys_registry() {
-    for folder in ["dpop_client", "authorization_server", "message_signatures"] {
+    for folder in ["dpop_client", "authorization_server", "message_signatures", "probe"] {
         let read = |name: &str| {
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop").join(folder).join(name);
             json_of(&std::fs::read_to_string(path).unwrap())
