@@ -9,4 +9,5 @@ mod guarded;
 mod haproxy;
 mod message_signatures;
 mod nginx;
+mod probe;
 mod products;
