@@ -122,6 +122,16 @@ impl Call {
         self.without_field(name).field(name, value)
     }
 
+    /// The call with another token, which its proofs are made for.
+    #[must_use]
+    pub fn with_token(mut self, token: &Token) -> Self {
+        for credential in &mut self.credentials {
+            credential.token = token.clone();
+        }
+        self.token = Some(token.clone());
+        self
+    }
+
     /// The call with another scheme before each of its tokens.
     #[must_use]
     pub fn scheme(mut self, scheme: &str) -> Self {

@@ -109,6 +109,20 @@ impl HeaderRule {
 }
 
 impl Form {
+    /// Its values, if there are only some.
+    pub const fn values(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::OneOf(values) => Some(values),
+            Self::Uuid
+            | Self::HttpDate
+            | Self::HttpDateOrUtc
+            | Self::Address
+            | Self::Base64
+            | Self::Text(_)
+            | Self::Version => None,
+        }
+    }
+
     fn fits(self, value: &str) -> bool {
         match self {
             Self::Uuid => canonical_uuid(value).is_some(),

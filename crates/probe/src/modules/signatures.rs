@@ -46,7 +46,14 @@ pub(super) const MODULES: &[Module] = &[
         run: |session| {
             let good = signed(session)?;
             check_signed(session, &good)?;
-            session.accepted("a signed call", &good).map(drop)
+            let exchange = session.answered(&good)?;
+            let verdict = match &exchange.answer {
+                Ok(response) if response.is_success() => Verdict::Pass,
+                Ok(_) => Verdict::Fail,
+                Err(_) => Verdict::Inconclusive,
+            };
+            session.note("a signed call", Role::Check, "2xx", observed(&exchange.answer), verdict, &good, &exchange);
+            Ok(())
         },
     },
     Module {
@@ -75,7 +82,7 @@ pub(super) const MODULES: &[Module] = &[
         run: |session| {
             let good = signed(session)?;
             session.control(&good)?;
-            let rewritten: [(&str, fn(Vec<u8>) -> Vec<u8>); 3] = [
+            let rewritten: [(&str, RewriteBytes); 3] = [
                 ("a bit that is changed", |bytes| flipped(&bytes)),
                 ("zeros", |bytes| vec![0; bytes.len()]),
                 ("no bytes", |_| Vec::new()),
@@ -332,14 +339,16 @@ pub(super) const MODULES: &[Module] = &[
         run: |session| {
             let good = to_be_answered(session)?;
             session.control(&good)?;
-            let mut bad = good;
-            let token = made_token("not-a-token".to_owned());
-            bad.credentials.iter_mut().for_each(|credential| credential.token = token.clone());
-            bad.token = Some(token);
+            let bad = good.with_token(&made_token("cHJvYmU".to_owned()));
             answer_signed(session, "a call without a good token", &bad, false)
         },
     },
 ];
+
+/// Changes the bytes of a signature.
+type RewriteBytes = fn(Vec<u8>) -> Vec<u8>;
+/// Changes the value of a field.
+type RewriteText = fn(&str) -> String;
 
 /// The field with the digest of the content.
 const DIGEST: &str = "Content-Digest";
@@ -431,7 +440,7 @@ fn flipped(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().enumerate().map(flip).collect()
 }
 
-fn rewrite_signature(fields: &mut [Field], rewrite: fn(Vec<u8>) -> Vec<u8>) {
+fn rewrite_signature(fields: &mut [Field], rewrite: RewriteBytes) {
     for (_, value) in fields.iter_mut().filter(|(name, _)| name == "Signature") {
         let text = value.split(':').nth(1).unwrap_or_default();
         let bytes = rewrite(STANDARD.decode(text).unwrap_or_default());
@@ -461,7 +470,7 @@ fn malformed(session: &mut Session<'_>) -> Result<(), Stop> {
     let good = signed(session)?;
     session.control(&good)?;
     let label = |value: &str| value.replacen(LABEL, "another", 1);
-    let rewritten: [(&str, &'static str, fn(&str) -> String); 5] = [
+    let rewritten: [(&str, &'static str, RewriteText); 5] = [
         ("another label in `Signature`", "Signature", label),
         ("a signature that is text", "Signature", |value| value.replacen('=', "=\"", 1) + "\""),
         ("a signature without colons", "Signature", |value| value.replace(':', "")),
