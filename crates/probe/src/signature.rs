@@ -20,6 +20,7 @@ use fapi::signature::profile::{Content, Dpop, Profile};
 use fapi::signature::verify::{VerifiedSignature, verify};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use sandbox::keys::{KeyKind, SigningKey};
+use uuid::Uuid;
 
 use crate::exchange::{Field, Response};
 use crate::sent::Sent;
@@ -71,7 +72,7 @@ pub struct Draft {
     pub headers: HeaderMap,
     /// What is covered: what FAPI requires for such a request.
     pub components: Vec<Component>,
-    /// `created`, `keyid` and `tag`.
+    /// `created`, `nonce`, `keyid` and `tag`.
     pub parameters: SignatureParameters,
     /// The key that signs.
     pub key: SigningKey,
@@ -104,6 +105,8 @@ impl Draft {
         let profile = Profile::fapi2_request(dpop, content);
         let parameters = SignatureParameters {
             created: Some(UnixTime(now)),
+            // Two signatures of Ed25519 over the same in one second are the same, and the second one a replay.
+            nonce: Some(Uuid::new_v4().to_string().into()),
             key_id: Some(key.kid().into()),
             tag: profile.tag,
             ..SignatureParameters::default()
