@@ -30,10 +30,7 @@ const ROWS: &[Row] = &[
     row("signature-key", lenient, Verdict::Fail),
     row("signature-covered-changed", lenient, Verdict::Fail),
     row("signature-not-covered", lenient, Verdict::Fail),
-    Row {
-        adjust: |settings| settings.claims.certificate = false,
-        ..row("signature-dpop", lenient, Verdict::Fail)
-    },
+    Row { adjust: |settings| settings.claims.certificate = false, ..row("signature-dpop", lenient, Verdict::Fail) },
     row("signature-created", lenient, Verdict::Fail),
     row("signature-expired", lenient, Verdict::Fail),
     row("signature-tag", lenient, Verdict::Fail),
@@ -159,7 +156,7 @@ fn each_module_tells_a_right_server_from_a_wrong_and_a_dead_one() {
     for kind in KeyKind::ALL {
         let world = World::new(kind);
         for row in ROWS {
-            world.prove(Plan::MessageSigning, row, &right(&world));
+            world.prove(Plan::MessageSigning, row, &row.adjust, &right(&world));
         }
     }
 }
@@ -176,7 +173,7 @@ fn what_is_not_claimed_is_skipped() {
         (settings.claims.signed_requests, settings.claims.signed_responses) = (false, false);
     };
     for row in ROWS {
-        let report = world.report(Plan::MessageSigning, row.module, right(&world), unclaimed);
+        let report = world.report(Plan::MessageSigning, row.module, right(&world), &unclaimed);
         assert_eq!(report.verdict, Verdict::Skipped, "{report:#?}");
         assert!(report.steps.is_empty() && report.reason.is_some(), "{report:#?}");
     }
@@ -185,7 +182,7 @@ fn what_is_not_claimed_is_skipped() {
 #[test]
 fn a_report_shows_no_signature() {
     let world = World::new(KeyKind::EdDsa);
-    let report = world.report(Plan::MessageSigning, "signature-invalid", right(&world), |_| {});
+    let report = world.report(Plan::MessageSigning, "signature-invalid", right(&world), &|_| {});
     let curls: Vec<&str> = report.steps.iter().filter_map(|step| step.curl.as_deref()).collect();
     assert!(!curls.is_empty());
     for curl in curls {

@@ -57,7 +57,13 @@ impl World {
     }
 
     /// Runs one module against a server.
-    pub(crate) fn report(&self, plan: Plan, module: &str, handler: Handler, adjust: Adjust) -> ModuleReport {
+    pub(crate) fn report(
+        &self,
+        plan: Plan,
+        module: &str,
+        handler: Handler,
+        adjust: &dyn Fn(&mut Settings),
+    ) -> ModuleReport {
         let _runtime = self.runtime.enter();
         let tls = danger_tls_config_with_any_client(&self.authority.server(&["localhost"]));
         let server = HttpServer::start(None, Some(tls), handler).unwrap();
@@ -69,8 +75,8 @@ impl World {
     }
 
     /// Runs one module against a right server, a wrong one, one that refuses everything and a dead one.
-    pub(crate) fn prove(&self, plan: Plan, row: &Row, right: &Handler) {
-        let (Row { module, wrong, verdict, adjust }, name) = (*row, row.module);
+    pub(crate) fn prove(&self, plan: Plan, row: &Row, adjust: &dyn Fn(&mut Settings), right: &Handler) {
+        let (Row { module, wrong, verdict, .. }, name) = (*row, row.module);
         let judge = |what: &str, handler: Handler, expected: &[Verdict]| {
             let report = self.report(plan, module, handler, adjust);
             assert!(expected.contains(&report.verdict), "{name} at {plan}, {what}: {report:#?}");
@@ -149,6 +155,7 @@ impl World {
                 private_authorities: false,
             },
             clients: [client(0), client(1)],
+            expired: None,
             source: Source::Issuer,
             issuer: Some(Issuer {
                 issuer: "https://as.example".to_owned(),
