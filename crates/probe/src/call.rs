@@ -7,6 +7,7 @@ use sandbox::keys::{Proof, SigningKey};
 
 use crate::exchange::Field;
 use crate::settings::Certificate;
+use crate::signature::{Draft, PlannedSignature};
 
 /// What stands in the place of the token in a target, a field or a body.
 pub const TOKEN: &str = "{token}";
@@ -96,6 +97,8 @@ pub struct Call {
     pub fields: Vec<Field>,
     /// The content; [`TOKEN`] in it stands for the token.
     pub body: Option<String>,
+    /// The signature over all of this (RFC 9421), if there is one.
+    pub signature: Option<PlannedSignature>,
 }
 
 impl Call {
@@ -117,6 +120,16 @@ impl Call {
     #[must_use]
     pub fn with_field(self, name: &str, value: impl Into<String>) -> Self {
         self.without_field(name).field(name, value)
+    }
+
+    /// The call with another token, which its proofs are made for.
+    #[must_use]
+    pub fn with_token(mut self, token: &Token) -> Self {
+        for credential in &mut self.credentials {
+            credential.token = token.clone();
+        }
+        self.token = Some(token.clone());
+        self
     }
 
     /// The call with another scheme before each of its tokens.
@@ -192,6 +205,31 @@ impl Call {
             if let SentProof::Planned(planned) = proof {
                 planned.key = key.clone();
             }
+        }
+        self
+    }
+
+    /// The call with a signature of this key.
+    #[must_use]
+    pub fn with_signature(mut self, key: &SigningKey) -> Self {
+        self.signature = Some(PlannedSignature::new(key.clone()));
+        self
+    }
+
+    /// The call with a signature over something else, or with other parameters.
+    #[must_use]
+    pub fn signature_of(mut self, change: impl Fn(&mut Draft) + Send + Sync + 'static) -> Self {
+        if let Some(signature) = &mut self.signature {
+            signature.change = Arc::new(change);
+        }
+        self
+    }
+
+    /// The call with the fields of its signature written otherwise.
+    #[must_use]
+    pub fn signature_written(mut self, rewrite: impl Fn(&mut Vec<Field>) + Send + Sync + 'static) -> Self {
+        if let Some(signature) = &mut self.signature {
+            signature.rewrite = Arc::new(rewrite);
         }
         self
     }

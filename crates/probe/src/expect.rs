@@ -35,6 +35,14 @@ impl Refusal {
     pub const NO_CREDENTIALS: Self = Self { statuses: &[400, 401, 414], errors: &[], closing: false };
     /// A message that can be read in two ways.
     pub const FRAMING: Self = Self { statuses: &[400, 408, 411, 413, 414, 421, 431, 501], errors: &[], closing: true };
+    /// FAPI 2.0 HTTP Signatures, § Resource server: a request without a signature that holds.
+    pub const SIGNATURE: Self = Self { statuses: &[401], errors: &[], closing: false };
+    /// A field of the head that an ecosystem needs or gives a form to.
+    pub const FIELD: Self = Self { statuses: &[400], errors: &[], closing: false };
+    /// What is accepted in return is not what there is (RFC 9110 §15.5.7).
+    pub const ACCEPT: Self = Self { statuses: &[406], errors: &[], closing: false };
+    /// Content of a type that is not taken (RFC 9110 §15.5.16).
+    pub const CONTENT_TYPE: Self = Self { statuses: &[415], errors: &[], closing: false };
     /// A client certificate that is not trusted or not the one of the token.
     pub const CERTIFICATE: Self = Self { statuses: &[400, 401, 403], errors: &[], closing: true };
 

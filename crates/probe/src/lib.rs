@@ -21,6 +21,7 @@ pub mod run;
 pub mod sent;
 pub mod session;
 pub mod settings;
+pub mod signature;
 pub mod tls;
 pub mod transcript;
 pub mod wire;

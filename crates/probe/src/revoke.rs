@@ -67,6 +67,7 @@ fn post(
         token: Some(token.clone()),
         fields: vec![("Content-Type".to_owned(), content_type.to_owned())],
         body: Some(body.replace("{token}", TOKEN)),
+        signature: None,
     };
     let sent = Sent::of(&call, &target, wire.agent(), now(), None);
     let timeout = settings.limits.timeout;

@@ -1,12 +1,15 @@
 //! A request as it goes out, and as it is shown: the same text with names of variables in the place of secrets.
 
+use fapi::signature::error::SignatureError;
 use sandbox::keys::Proof;
 
 use crate::call::{Call, PlannedProof, Presents, SentProof, TOKEN};
 use crate::exchange::Field;
 use crate::settings::Target;
+use crate::signature::Request;
 
 /// A request as it goes out. Holds secrets, so it does not implement `Debug`.
+#[derive(Clone)]
 pub struct Sent {
     /// The method.
     pub method: String,
@@ -18,6 +21,8 @@ pub struct Sent {
     pub body: Option<Vec<u8>>,
     /// The same, to be shown.
     pub shown: Shown,
+    /// Why the signature is not there that the call plans.
+    pub not_signed: Option<SignatureError>,
     /// The secrets in it, each with the name it is shown by.
     secrets: Vec<(String, String)>,
 }
@@ -67,12 +72,34 @@ impl Sent {
             fields.push((field.clone(), value.replace(TOKEN, token)));
             shown.push((field.clone(), value.replace(TOKEN, &name)));
         }
+        let own_target = call.target.replace(TOKEN, token);
+        let body = call.body.as_ref().map(|body| body.replace(TOKEN, token).into_bytes());
+        let mut not_signed = None;
+        if let Some(planned) = &call.signature {
+            let has_content = body.as_ref().is_some_and(|body| !body.is_empty());
+            let (method, authority) = (call.method.as_str(), target.authority());
+            let request = Request { method, authority: &authority, target: &own_target, fields: &fields, has_content };
+            match planned.fields(&request, now) {
+                Ok(made) => made.into_iter().for_each(|(name, value)| {
+                    // What it covers is no secret; the signature could be used by whoever reads it.
+                    let told =
+                        if name.eq_ignore_ascii_case("signature") { "$SIGNATURE".to_owned() } else { value.clone() };
+                    if told != value {
+                        secrets.push((value.clone(), "SIGNATURE".to_owned()));
+                    }
+                    shown.push((name.clone(), told));
+                    fields.push((name, value));
+                }),
+                Err(error) => not_signed = Some(error),
+            }
+        }
         secrets.retain(|(secret, _)| !secret.is_empty());
         Self {
             method: call.method.clone(),
-            target: call.target.replace(TOKEN, token),
+            target: own_target,
             fields,
-            body: call.body.as_ref().map(|body| body.replace(TOKEN, token).into_bytes()),
+            body,
+            not_signed,
             shown: Shown {
                 target: call.target.replace(TOKEN, &name),
                 fields: shown,

@@ -182,6 +182,7 @@ impl<'s> Session<'s> {
             token: Some(token),
             fields: settings.resource.fields.clone(),
             body: None,
+            signature: None,
         })
     }
 
@@ -288,6 +289,19 @@ impl<'s> Session<'s> {
             return Err(skip("it needs a method that may change something, which `--writes` allows".to_owned()));
         }
         settings.resource.write.as_ref().ok_or_else(|| skip("`resource.write` names no such call".to_owned()))
+    }
+
+    /// A good call of the first client that changes something.
+    ///
+    /// # Errors
+    /// [`Stop::Skip`] if there is none, or methods may not be used that change something.
+    pub fn good_write(&mut self) -> Result<Call, Stop> {
+        let write = self.needs_writes()?;
+        let body =
+            String::from_utf8(write.body.clone()).map_err(|_| skip("the body of `resource.write` is not text"))?;
+        let good = self.good()?;
+        let (method, target) = (write.method.to_string(), write.path.clone());
+        Ok(Call { method, target, body: Some(body), ..good }.with_field("Content-Type", &write.content_type))
     }
 
     // What modules do.

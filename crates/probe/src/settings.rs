@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fapi::jose::keys::KeySet;
 use http::{Method, Uri};
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -32,6 +33,8 @@ pub struct Settings {
     pub issuer: Option<Issuer>,
     /// How a token is revoked, if the probe may.
     pub revoke: Option<Revoke>,
+    /// The public keys with which the target signs its responses, for modules that verify those.
+    pub response_keys: Option<KeySet>,
     /// Who calls, for the operator of the target: a mail address, or a URL.
     pub contact: String,
     /// How fast and how much.

@@ -161,6 +161,12 @@ impl SigningKey {
         self.key.sign(message).expect(SIGNS)
     }
 
+    /// The signature of the base of an HTTP message (RFC 9421 §3.3). `named` says whether the message names the algorithm of the key,
+    /// which for an RSA key is another one then.
+    pub fn http_signature(&self, base: &str, named: bool) -> Vec<u8> {
+        self.key.sign_http_message(base.as_bytes(), named).expect(SIGNS)
+    }
+
     /// A DPoP proof (RFC 9449 §4.2); [`Proof`] makes unusual ones. `ath` is the encoded hash, see [`ath`].
     pub fn proof(
         &self,

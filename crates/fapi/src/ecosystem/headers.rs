@@ -11,16 +11,18 @@ use crate::text::{canonical_uuid, sole_value};
 
 /// What is said of one field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct HeaderRule {
+pub struct HeaderRule {
     /// Its name, in lower case.
-    pub(super) name: &'static str,
-    pub(super) needed: Needed,
-    pub(super) form: Form,
+    pub name: &'static str,
+    /// When it has to be there.
+    pub needed: Needed,
+    /// What its value is.
+    pub form: Form,
 }
 
 /// Whether a field has to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Needed {
+pub enum Needed {
     /// It need not; if it is, it has its form.
     No,
     /// In each request.
@@ -31,7 +33,7 @@ pub(super) enum Needed {
 
 /// What the value of a field is. Each field is there once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub enum Form {
     /// A UUID with hyphens.
     Uuid,
     /// An HTTP-date (RFC 9110 §5.6.7).
@@ -107,6 +109,20 @@ impl HeaderRule {
 }
 
 impl Form {
+    /// Its values, if there are only some.
+    pub const fn values(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::OneOf(values) => Some(values),
+            Self::Uuid
+            | Self::HttpDate
+            | Self::HttpDateOrUtc
+            | Self::Address
+            | Self::Base64
+            | Self::Text(_)
+            | Self::Version => None,
+        }
+    }
+
     fn fits(self, value: &str) -> bool {
         match self {
             Self::Uuid => canonical_uuid(value).is_some(),

@@ -41,8 +41,7 @@ use crate::text::{canonical_uuid, sole_value};
 
 pub use self::body::ErrorBody;
 pub use self::certificate::KindFault;
-pub use self::headers::HeaderError;
-use self::headers::HeaderRule;
+pub use self::headers::{Form, HeaderError, HeaderRule, Needed};
 pub use self::media_types::{MediaType, MediaTypeError, MediaTypes};
 pub use self::versions::Versions;
 
@@ -134,7 +133,8 @@ impl Ecosystem {
         }
     }
 
-    const fn headers(self) -> &'static [HeaderRule] {
+    /// What it says of the header fields of requests, in the order in which they are checked.
+    pub const fn headers(self) -> &'static [HeaderRule] {
         match self {
             Self::UkObie31 | Self::UkObie40 => uk_obie::HEADERS,
             Self::Brazil => brazil::HEADERS,

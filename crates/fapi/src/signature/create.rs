@@ -120,8 +120,11 @@ fn check_label(label: &str) -> Result<(), SignatureError> {
     if begins && label.bytes().all(is_key) { Ok(()) } else { Err(SignatureError::NotWritable { what: "the label" }) }
 }
 
-/// The list of components with its parameters (RFC 9421 §2.3), as it is read again.
-fn serialized(components: &[Component], parameters: &SignatureParameters) -> Result<String, SignatureError> {
+/// The list of components with its parameters (RFC 9421 §2.3), as it is read again. Does not check that they make sense.
+///
+/// # Errors
+/// [`SignatureError::NotWritable`] if a time has too many digits or a text is not printable ASCII.
+pub fn serialized(components: &[Component], parameters: &SignatureParameters) -> Result<String, SignatureError> {
     let SignatureParameters { created, expires, nonce, algorithm, key_id, tag } = parameters;
     let names: Vec<String> = components.iter().map(Component::to_string).collect();
     let mut text = format!("({})", names.join(" "));

@@ -269,6 +269,7 @@ impl Server {
             token: None,
             fields: std::iter::once(accept).chain(content).collect(),
             body: form,
+            signature: None,
         };
         let origin = target.origin();
         let nonce = wire.nonce_of(&origin).map(str::to_owned);

@@ -2,6 +2,7 @@
 
 mod binding;
 mod credentials;
+mod ecosystems;
 mod fapi1;
 mod http2;
 mod lifetimes;
@@ -11,6 +12,7 @@ mod published;
 mod replay;
 mod requests;
 mod responses;
+mod signatures;
 mod tls;
 mod tokens;
 
@@ -18,7 +20,7 @@ use crate::module::Module;
 
 /// Every module, in the order in which they run.
 pub fn all() -> Vec<Module> {
-    [
+    let general = [
         credentials::MODULES,
         binding::MODULES,
         tokens::MODULES,
@@ -32,6 +34,7 @@ pub fn all() -> Vec<Module> {
         published::MODULES,
         fapi1::MODULES,
         tls::MODULES,
-    ]
-    .concat()
+        signatures::MODULES,
+    ];
+    [general.as_slice(), ecosystems::MODULES].concat().concat()
 }
