@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ::probe::settings::Certificate;
+use fapi::jose::keys::KeySet;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -106,6 +107,18 @@ impl Reader {
             self.report.problem(at, "the file has no access token");
         }
         text.map(Some)
+    }
+
+    /// The public keys of a JWK set.
+    pub(super) fn key_set(&mut self, at: &KeyPath, file: &str) -> Option<KeySet> {
+        let bytes = self.file(at, file)?;
+        match KeySet::parse_with_ps512(&bytes) {
+            Ok(keys) => Some(keys),
+            Err(error) => {
+                self.report.problem(at, &format!("the file is not a JWK set: {error}"));
+                None
+            }
+        }
     }
 
     fn chain(&mut self, at: &KeyPath, file: &str) -> Option<Vec<CertificateDer<'static>>> {

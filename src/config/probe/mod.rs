@@ -65,6 +65,8 @@ impl Reader {
         let expired = file.expired.map_or(Some(None), |expired| {
             self.certificate(&root.key("expired"), expired.certificate.as_deref(), expired.key.as_deref())
         });
+        let response_keys =
+            file.response_keys.map_or(Some(None), |file| self.key_set(&root.key("response_keys"), &file).map(Some));
         let issuer_written = file.issuer.is_some();
         let issuer = file.issuer.map(|issuer| self.issuer(&root.key("issuer"), issuer));
         let server = file.authorization_server;
@@ -102,6 +104,7 @@ impl Reader {
             claims: claims?,
             clients: clients?,
             expired: expired?,
+            response_keys: response_keys?,
             source: source?,
             issuer: issuer?,
             revoke: revoke?,

@@ -19,6 +19,7 @@ pub(super) struct File {
     pub(super) target: Option<String>,
     pub(super) addresses: Option<Vec<String>>,
     pub(super) ca: Option<String>,
+    pub(super) response_keys: Option<String>,
     pub(super) plans: Option<Vec<String>>,
     pub(super) resource: Option<Resource>,
     pub(super) claims: Option<Claims>,

@@ -19,6 +19,8 @@ const ROUTES = {
   '/payments': { scope: 'payments', body: PAYMENTS, methods: ['GET', 'HEAD'] },
 };
 const METADATA = '/.well-known/oauth-protected-resource';
+// The second has the host of the client where the right server has its own.
+const ANY_HOST = ['host-any', 'dpop-htu-from-host-header'];
 const OVERRIDES = ['x-http-method-override', 'x-http-method', 'x-method-override'];
 
 export async function handle(request, response, server) {
@@ -49,7 +51,7 @@ function describe(request, response, { has }) {
 async function route(call, server) {
   const { method, path } = call;
   const { has } = server;
-  checkMessage(call, has);
+  checkMessage(call, server);
   if (has('dpop-lockout') && server.refusals >= 10) return answer(call, server, 429, { error: 'too_many_requests' });
   if (path === METADATA) return metadata(call, server);
   const known = ROUTES[path];
@@ -71,13 +73,16 @@ async function route(call, server) {
 }
 
 // What Node's parser lets pass of HTTP/1.1: without one host, or with a body whose end others see elsewhere, a message is
-// refused (RFC 9112 §3.2, §6.1).
-function checkMessage({ request, lines }, has) {
+// refused (RFC 9112 §3.2, §6.1); so is one for a host that the certificate does not speak for (RFC 9110 §7.4).
+function checkMessage({ request, lines }, { has, base }) {
   const { httpVersion } = request;
   if (lines('host').length > 1 && !has('http-two-hosts')) throw badRequest('more than one Host');
   if (httpVersion === '0.9' && !has('http-09')) throw badRequest('not a version of HTTP');
   const chunked = httpVersion === '1.0' && lines('transfer-encoding').length > 0;
   if (chunked && !has('http-10-chunked')) throw badRequest('chunks in HTTP/1.0');
+  const [host] = [...lines(':authority'), ...lines('host')];
+  const own = httpVersion === '0.9' || host?.toLowerCase() === base.slice('https://'.length);
+  if (!own && !ANY_HOST.some(has)) throw new Refusal(421, undefined, 'another host');
 }
 
 // The path that a router sees behind the check, for the faults that have one.

@@ -209,6 +209,7 @@ export const faults = {
   'path-case-insensitive-after-check': { what: 'finds paths in upper case behind the check', clause: 'RFC 3986 §6.2.2.1' },
   'path-slashes-after-check': { what: 'leaves out empty segments behind the check', clause: 'RFC 3986 §3.3' },
   'path-from-header': { what: 'takes the path from X-Original-URL or X-Rewrite-URL', clause: 'FAPI 2.0 §5.3.4 (3)' },
+  'host-any': { what: 'answers for every host', clause: 'RFC 9110 §7.4' },
   'http-two-hosts': { what: 'takes the first of two Host fields', clause: 'RFC 9112 §3.2' },
   'http-09': { what: 'answers requests of HTTP/0.9', clause: 'RFC 9112 §2.3, §3' },
   'http-10-chunked': { what: 'reads chunks in HTTP/1.0', clause: 'RFC 9112 §6.1' },

@@ -88,7 +88,7 @@ fn every_planted_fault_is_found() {
     let left = Mutex::new(names.iter());
     let results = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
-        for _ in 0..4 {
+        for _ in 0..12 {
             scope.spawn(|| {
                 loop {
                     let Some(name) = left.lock().expect("not poisoned").next() else { break };

@@ -285,11 +285,13 @@ const proofs = {
   'dpop-htu-prefix': htu(({ base }) => `${base}/`),
   'dpop-htu-relative': htu(() => '/accounts'),
   'dpop-htu-userinfo': htu(({ base }) => `${base.replace('//', '//a:b@')}/accounts`),
-  'dpop-htu-from-host-header': refused((calls, target) =>
-    calls.dpop(target, {
-      headers: [['Host', 'evil.example']],
-      proof: { claims: { htu: 'https://evil.example/accounts' } },
-    }),
+  'dpop-htu-from-host-header': row(421, 200, (calls, target) =>
+    status(
+      calls.dpop(target, {
+        headers: [['Host', 'evil.example']],
+        proof: { claims: { htu: 'https://evil.example/accounts' } },
+      }),
+    ),
   ),
   'dpop-htu-from-forwarded': refused((calls, target) =>
     calls.dpop(target, {
@@ -453,10 +455,13 @@ const connections = {
 
 const unguarded = (path, more = {}) => row(404, 200, (calls, target) => status(bare(calls, target, { path, ...more })));
 
+const host = ({ base }) => base.slice('https://'.length);
 const raw = (faulty, write) =>
-  row(400, faulty, async (calls, target) => calls.raw(target, write(`Authorization: Bearer ${await calls.bound()}`)));
-const posted = (version, fields) => (authorization) =>
-  `POST /accounts HTTP/${version}\r\nHost: a\r\n${authorization}\r\n${fields}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n`;
+  row(400, faulty, async (calls, target) =>
+    calls.raw(target, write(`Host: ${host(target)}\r\nAuthorization: Bearer ${await calls.bound()}`)),
+  );
+const posted = (version, fields) => (head) =>
+  `POST /accounts HTTP/${version}\r\n${head}\r\n${fields}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n`;
 
 const http = {
   'method-override-honoured': row(200, 405, (calls, target) =>
@@ -470,7 +475,10 @@ const http = {
   'path-case-insensitive-after-check': unguarded('/Accounts'),
   'path-slashes-after-check': unguarded('//accounts/'),
   'path-from-header': unguarded('/public', { headers: [['X-Original-URL', '/accounts']] }),
-  'http-two-hosts': raw(200, (authorization) => `GET /accounts HTTP/1.1\r\nHost: a\r\nHost: b\r\n${authorization}\r\n\r\n`),
+  'http-two-hosts': raw(200, (head) => `GET /accounts HTTP/1.1\r\n${head}\r\nHost: other.example\r\n\r\n`),
+  'host-any': row(421, 200, async (calls, target) =>
+    calls.raw(target, `GET /accounts HTTP/1.1\r\nHost: other.example\r\nAuthorization: Bearer ${await calls.bound()}\r\n\r\n`),
+  ),
   'http-09': row(400, 401, (calls, target) => calls.raw(target, 'GET /accounts\r\n\r\n')),
   'http-10-chunked': raw(201, posted('1.0', '')),
   'http-cl-te': raw(201, posted('1.1', 'Content-Length: 5\r\n')),

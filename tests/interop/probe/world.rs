@@ -107,6 +107,7 @@ impl World {
             },
             clients: [first, second],
             expired: Some(certificate(&self.expired)),
+            response_keys: None,
             source: Source::Issuer,
             issuer: Some(Issuer {
                 issuer: ISSUER.to_owned(),

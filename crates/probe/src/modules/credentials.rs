@@ -11,7 +11,7 @@ pub(super) const MODULES: &[Module] = &[
         name: "resource-call",
         purpose: "A call with a good token in `Authorization` succeeds",
         clause: "FAPI 2.0 §5.3.4 (1)",
-        suite: &["fapi2-security-profile-final-happy-flow"],
+        suite: &["EnsureHttpStatusCodeIs200or201"],
         severity: Severity::Failure,
         plans: Plans::All,
         run: |session| {
@@ -102,7 +102,7 @@ pub(super) const MODULES: &[Module] = &[
         name: "scheme-case",
         purpose: "The name of the scheme is read in any case",
         clause: "RFC 9110 §11.1",
-        suite: &["fapi2-security-profile-final-access-token-type-header-case-sensitivity"],
+        suite: &["access-token-type-header-case-sensitivity"],
         severity: Severity::Failure,
         plans: Plans::All,
         run: scheme_case,

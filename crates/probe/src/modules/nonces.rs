@@ -21,7 +21,7 @@ pub(super) const MODULES: &[Module] = &[
         name: "dpop-nonce-answered",
         purpose: "The proof that has the nonce of the challenge is accepted",
         clause: "RFC 9449 §8, §9",
-        suite: &["fapi2-security-profile-final-happy-flow"],
+        suite: &["fapi2-security-profile-final-dpop-negative-tests"],
         severity: Severity::Failure,
         plans: Plans::Dpop,
         run: answered,

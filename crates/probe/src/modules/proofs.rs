@@ -358,7 +358,7 @@ pub(super) const MODULES: &[Module] = &[
         Severity::Failure,
         "A proof with `nbf` and `exp` that hold is accepted",
         "RFC 7519 §4.1",
-        &["fapi2-security-profile-final-check-dpop-proof-nbf-exp"],
+        &["check-dpop-proof-nbf-exp"],
         [("`nbf` and `exp`", |proof, key| proof.claim("nbf", now()).claim("exp", now().saturating_add(300)).sign(key)),]
     ),
     accepted!(

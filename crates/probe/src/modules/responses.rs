@@ -53,7 +53,7 @@ pub(super) const MODULES: &[Module] = &[
         name: "interaction-id",
         purpose: "`x-fapi-interaction-id` is echoed, and made where the request has none",
         clause: "FAPI 1.0 Baseline §6.2.1 (11), FAPI 2.0 Implementation Advice",
-        suite: &["fapi2-security-profile-final-happy-flow"],
+        suite: &[],
         severity: Severity::Failure,
         plans: Plans::All,
         run: interaction_id,
@@ -71,7 +71,7 @@ pub(super) const MODULES: &[Module] = &[
         name: "customer-address",
         purpose: "`x-fapi-customer-ip-address` with an address of either kind disturbs nothing",
         clause: "FAPI 1.0 Baseline §6.2.1 (13)",
-        suite: &["fapi2-security-profile-final-happy-flow"],
+        suite: &[],
         severity: Severity::Failure,
         plans: Plans::All,
         run: |session| {
@@ -88,7 +88,7 @@ pub(super) const MODULES: &[Module] = &[
         name: "accept",
         purpose: "`Accept` with parameters and weights disturbs nothing",
         clause: "RFC 9110 §12.5.1",
-        suite: &["fapi2-security-profile-final-happy-flow"],
+        suite: &[],
         severity: Severity::Failure,
         plans: Plans::Fapi2,
         run: |session| {
