@@ -144,6 +144,8 @@ pub struct Claims {
     pub dpop: bool,
     /// When it asks for nonces in proofs.
     pub nonce: Nonce,
+    /// For how long a nonce is good, counted from when it was sent; `None` if that is not claimed.
+    pub nonce_lifetime: Option<Duration>,
     /// How soon after its revocation a token is refused; `None` if that is not claimed.
     pub revocation: Option<Duration>,
     /// It publishes metadata (RFC 9728).

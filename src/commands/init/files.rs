@@ -81,6 +81,44 @@ pub(super) fn tests(proposal: &Proposal) -> String {
     )
 }
 
+/// probe.yaml: the gateway of this folder, called by two clients.
+pub(super) fn probe(proposal: &Proposal, ports: Ports) -> String {
+    let port = ports.port;
+    let Proposal { issuer, scope, .. } = proposal;
+    let path = if proposal.api { "/accounts" } else { "/" };
+    let source = if proposal.sandbox {
+        format!(
+            "issuer: # its key is here, so that the probe can make tokens with a fault\n  \
+               issuer: \"{issuer}\"\n  \
+               audience: \"https://localhost:{port}\"\n  \
+               key: sandbox/issuer-key.pem\n"
+        )
+    } else {
+        let ca = proposal.trust_anchors.map(|file| format!("  ca: {file}\n")).unwrap_or_default();
+        format!(
+            "authorization_server: # both clients have to be known there\n  \
+               issuer: \"{issuer}\"\n  \
+               client_authentication: tls_client_auth # or private_key_jwt, with `signing_key` of each client\n  \
+               resource: \"https://localhost:{port}\"\n{ca}"
+        )
+    };
+    format!(
+        "# `fapi-gateway probe` calls the gateway of this folder and says what it enforces; docs/probe.md has every key.\n\
+         contact: you@example.com # tells the operator of a target who calls\n\
+         targets: [\"https://localhost:{port}\"] # nothing else is called\n\
+         target: \"https://localhost:{port}{path}\" # a GET of it does no harm\n\
+         ca: tls/ca.pem\n\
+         plans: [fapi2-rs-security]\n\
+         resource: {{ scope: {scope} }}\n\
+         claims: {{ bindings: [certificate, dpop], interaction_id: true, private_authorities: true }}\n\
+         clients:\n  \
+           - {{ client_id: client, certificate: tls/client.pem, key: tls/client-key.pem, proof_key: keys/dpop.pem }}\n  \
+           - {{ client_id: client-2, certificate: tls/client-2.pem, key: tls/client-2-key.pem, proof_key: keys/dpop-2.pem }}\n\
+         {source}\
+         limits: {{ rate: 100 }}\n"
+    )
+}
+
 /// compose.yaml, for the image of the gateway's own Dockerfile.
 pub(super) fn compose() -> String {
     let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
@@ -149,6 +187,10 @@ pub(super) fn readme(proposal: &Proposal, ports: Ports) -> String {
          If a call is refused, this says why:\n\n\
          ```sh\n\
          fapi-gateway explain --token token --certificate tls/client.pem --request \"GET https://localhost:{port}{path}\" --fetch\n\
+         ```\n\n\
+         And this calls the gateway as clients and as thieves would, and says clause by clause what it enforces:\n\n\
+         ```sh\n\
+         fapi-gateway probe\n\
          ```\n"
     )
 }

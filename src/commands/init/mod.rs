@@ -110,6 +110,7 @@ fn init(arguments: &Arguments) -> Result<String, Failure> {
     }
     made.push(File::new("gateway.yaml", files::configuration(&proposal, *ports, &upstream)));
     made.push(File::new("gateway.tests.yaml", files::tests(&proposal)));
+    made.push(File::new("probe.yaml", files::probe(&proposal, *ports)));
     made.push(File::new("compose.yaml", files::compose()));
     made.push(File::new("README.md", files::readme(&proposal, *ports)));
     write(dir, &made)?;
@@ -131,7 +132,8 @@ fn init(arguments: &Arguments) -> Result<String, Failure> {
 fn keys(sandbox: bool) -> Vec<File> {
     let authority = Authority::new("Development CA");
     let server = authority.server(&["localhost", "127.0.0.1"]);
-    let client = authority.client("client");
+    let [client, other] = ["client", "client-2"].map(|name| authority.client(name));
+    let dpop = |name| SigningKey::generate(KeyKind::Es256, name).private_key_pem();
     let mut nonce_key = [0; 32];
     let nonce_key = match aws_lc_rs::rand::fill(&mut nonce_key) {
         Ok(()) => data_encoding::HEXLOWER.encode(&nonce_key),
@@ -144,7 +146,10 @@ fn keys(sandbox: bool) -> Vec<File> {
         File::secret("tls/server-key.pem", server.key_pem()),
         File::new("tls/client.pem", client.certificate_pem()),
         File::secret("tls/client-key.pem", client.key_pem()),
-        File::secret("keys/dpop.pem", SigningKey::generate(KeyKind::Es256, "dpop").private_key_pem()),
+        File::new("tls/client-2.pem", other.certificate_pem()),
+        File::secret("tls/client-2-key.pem", other.key_pem()),
+        File::secret("keys/dpop.pem", dpop("dpop")),
+        File::secret("keys/dpop-2.pem", dpop("dpop-2")),
         File::secret("keys/nonce.key", format!("{nonce_key}\n")),
     ];
     if sandbox {

@@ -250,6 +250,7 @@ impl Reader {
                 written::Nonce::Sometimes => Nonce::Sometimes,
                 written::Nonce::Always => Nonce::Always,
             },
+            nonce_lifetime: written.nonce_lifetime.map(|time| time.0),
             revocation: written.revocation.map(|time| time.0),
             metadata: written.metadata.unwrap_or(false),
             cors,

@@ -55,6 +55,7 @@ pub(super) struct Write {
 pub(super) struct Claims {
     pub(super) bindings: Option<Vec<Binding>>,
     pub(super) nonce: Option<Nonce>,
+    pub(super) nonce_lifetime: Option<Duration>,
     pub(super) revocation: Option<Duration>,
     pub(super) metadata: Option<bool>,
     pub(super) cors: Option<String>,

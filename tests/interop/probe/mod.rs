@@ -1,5 +1,9 @@
 //! The probe against servers: ours, those of other makers, and those that have one fault each.
 
 mod faults;
+mod foreign;
+mod modules;
+mod own;
 mod peers;
+mod table;
 mod world;

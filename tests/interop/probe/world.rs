@@ -96,6 +96,7 @@ impl World {
                 certificate: true,
                 dpop: true,
                 nonce: Nonce::Never,
+                nonce_lifetime: None,
                 revocation: None,
                 metadata: true,
                 cors: None,

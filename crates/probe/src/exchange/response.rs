@@ -4,6 +4,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use super::Field;
+use super::challenge::{self, Challenge};
 
 /// A response with its fields in the order they came. Their values are read as UTF-8, with other bytes replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,18 +39,19 @@ impl Response {
         serde_json::from_slice(&self.body).ok()
     }
 
-    /// The challenges, a line each (RFC 9110 §11.6.1).
-    pub fn challenges(&self) -> impl Iterator<Item = &str> {
-        self.all("www-authenticate")
+    /// The challenges that can be read (RFC 9110 §11.6.1).
+    pub fn challenges(&self) -> Vec<Challenge> {
+        self.all("www-authenticate").filter_map(|line| challenge::read(line).ok()).flatten().collect()
+    }
+
+    /// The challenge of a scheme.
+    pub fn challenge(&self, scheme: &str) -> Option<Challenge> {
+        self.challenges().into_iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case(scheme))
     }
 
     /// The `error` of the challenge of a scheme (RFC 6750 §3).
     pub fn error(&self, scheme: &str) -> Option<String> {
-        let of_scheme = |line: &str| {
-            let (name, rest) = line.split_once(' ')?;
-            name.eq_ignore_ascii_case(scheme).then(|| parameter(rest, "error"))?
-        };
-        self.challenges().find_map(of_scheme)
+        self.challenge(scheme)?.parameter("error").map(str::to_owned)
     }
 
     /// What of it decides, in one line: the status, and the `error` of every challenge.
@@ -63,55 +65,9 @@ impl Response {
     }
 }
 
-/// The value of a parameter of a challenge, quoted or not; only what stands outside of quotes is a name.
-fn parameter(parameters: &str, wanted: &str) -> Option<String> {
-    let mut rest = parameters.trim_start();
-    while !rest.is_empty() {
-        let (name, after) = rest.split_once('=')?;
-        let after = after.trim_start();
-        let (value, after) = match after.strip_prefix('"') {
-            Some(quoted) => unquote(quoted)?,
-            None => {
-                let end = after.find(',').unwrap_or(after.len());
-                let (value, after) = after.split_at(end);
-                (value.trim_end().to_owned(), after)
-            }
-        };
-        if name.trim().eq_ignore_ascii_case(wanted) {
-            return Some(value);
-        }
-        rest = after.trim_start_matches([',', ' ', '\t']);
-    }
-    None
-}
-
-/// The text up to the closing quote, and what follows it.
-fn unquote(text: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut characters = text.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return Some((value, text.get(at.saturating_add(1)..)?)),
-            '\\' => value.push(characters.next()?.1),
-            character => value.push(character),
-        }
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parameters_are_read_outside_of_quotes_alone() {
-        let read = |text: &str| parameter(text, "error");
-        assert_eq!(read(r#"realm="a, error=\"no\"", error="invalid_token""#).as_deref(), Some("invalid_token"));
-        assert_eq!(read("error=invalid_token, scope=x").as_deref(), Some("invalid_token"));
-        assert_eq!(read(r#"realm="error=\"x\"""#), None);
-        assert_eq!(read(r#"realm="open"#), None);
-        assert_eq!(read(""), None);
-    }
 
     #[test]
     fn an_error_is_that_of_its_scheme() {

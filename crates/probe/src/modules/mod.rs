@@ -4,6 +4,7 @@ mod binding;
 mod credentials;
 mod ecosystems;
 mod fapi1;
+mod fetched;
 mod http2;
 mod lifetimes;
 mod nonces;
@@ -15,6 +16,7 @@ mod responses;
 mod signatures;
 mod tls;
 mod tokens;
+mod weak;
 
 use crate::module::Module;
 

@@ -1,5 +1,7 @@
 //! Nonces in proofs (RFC 9449 §8 and §9), where the target asks for them.
 
+use std::time::Duration;
+
 use crate::call::Call;
 use crate::expect::Refusal;
 use crate::module::{Module, Plans};
@@ -43,6 +45,15 @@ pub(super) const MODULES: &[Module] = &[
         severity: Severity::Failure,
         plans: Plans::Dpop,
         run: form,
+    },
+    Module {
+        name: "dpop-nonce-ends",
+        purpose: "A nonce is not good for longer than the target claims, and the next one is another",
+        clause: "RFC 9449 §8, §11.1",
+        suite: &[],
+        severity: Severity::Failure,
+        plans: Plans::Dpop,
+        run: ends,
     },
     Module {
         name: "dpop-nonce-elsewhere",
@@ -140,6 +151,22 @@ fn form(session: &mut Session<'_>) -> Result<(), Stop> {
 
 /// 128 bits in base64url (FAPI 2.0 §5.4.1).
 const MIN_LENGTH: usize = 22;
+
+fn ends(session: &mut Session<'_>) -> Result<(), Stop> {
+    bare(session)?;
+    let lifetime = session.settings().claims.nonce_lifetime;
+    let lifetime = lifetime.ok_or_else(|| skip("`claims.nonce_lifetime` is not known"))?;
+    let good = session.good_with(Binding::Dpop)?;
+    session.control(&good)?;
+    let old = session.wire().nonce().map(str::to_owned).ok_or_else(|| skip("no nonce came"))?;
+    session.wait(lifetime.saturating_add(Duration::from_secs(1)));
+    let nonce = old.clone();
+    let call = good.without_nonce().spoiled(move |proof, key| proof.claim("nonce", nonce.as_str()).sign(key));
+    session.refused("the nonce after its end", &call, &DEMAND)?;
+    let fresh = session.wire().nonce().is_some_and(|nonce| nonce != old);
+    session.look("the nonce of that answer", "another one", if fresh { "another one" } else { "the same" }, fresh);
+    Ok(())
+}
 
 fn elsewhere(session: &mut Session<'_>) -> Result<(), Stop> {
     bare(session)?;

@@ -6,6 +6,7 @@ use sandbox::keys::{KeyKind, Proof, SigningKey};
 use sandbox::tokens::{hs256, unsigned};
 use serde_json::{Value, json};
 
+use super::weak;
 use crate::call::{Call, SentProof};
 use crate::clock::now;
 use crate::expect::Refusal;
@@ -104,6 +105,9 @@ pub(super) const MODULES: &[Module] = &[
             ("four parts", |proof, key| format!("{}.e30", proof.sign(key))),
             ("five parts", |proof, key| format!("{}.e30.e30", proof.sign(key))),
             ("not base64url", |proof, key| format!("{}=", proof.sign(key))),
+            ("bits that mean nothing in the last letter", |proof, key| {
+                super::tokens::with_other_bits(&proof.sign(key)).unwrap_or_default()
+            }),
             ("a header that is not JSON", |_, key| key.sign_raw(b"{", b"{}")),
             ("claims that are not an object", |_, key| key
                 .sign(&json!({ "typ": "dpop+jwt", "alg": key.kind().algorithm(), "jwk": key.bare_jwk() }), &json!([]))),
@@ -334,6 +338,71 @@ pub(super) const MODULES: &[Module] = &[
                 .sign(key)),
         ]
     ),
+    Module {
+        name: "dpop-iat-window",
+        purpose: "A proof of ten minutes ago, or of two minutes ahead, is refused unless a nonce vouches for it",
+        clause: "RFC 9449 §11.1, FAPI 2.0 §5.3.2.1 (13)",
+        suite: &[],
+        severity: Severity::Warning,
+        plans: Plans::Dpop,
+        run: |session| {
+            let good = session.good_with(Binding::Dpop)?;
+            session.control(&good)?;
+            early_and_late(session, &good, &[("ten minutes ago", -600), ("two minutes ahead", 120)])
+        },
+    },
+    Module {
+        name: "dpop-nbf-exp-broken",
+        purpose: "A proof that says that it is not valid is refused",
+        clause: "RFC 7519 §4.1.4, §4.1.5",
+        suite: &[],
+        severity: Severity::Warning,
+        plans: Plans::Dpop,
+        run: |session| {
+            let good = session.good_with(Binding::Dpop)?;
+            let ended = good.clone().spoiled(|proof, key| proof.claim("exp", now().saturating_sub(120)).sign(key));
+            session.refused_after(&good, "`exp` two minutes ago", &ended, &Refusal::PROOF)?;
+            let early = good.clone().spoiled(|proof, key| proof.claim("nbf", now().saturating_add(120)).sign(key));
+            session.refused_after(&good, "`nbf` in two minutes", &early, &Refusal::PROOF)
+        },
+    },
+    Module {
+        name: "dpop-duplicate-members",
+        purpose: "A proof in which a claim stands twice is refused",
+        clause: "RFC 7519 §4, RFC 8259 §4",
+        suite: &[],
+        severity: Severity::Warning,
+        plans: Plans::Dpop,
+        run: |session| {
+            let good = session.good_with(Binding::Dpop)?;
+            let twice = good.clone().spoiled(|proof, key| {
+                altered(&proof.sign(key), |header, claims| {
+                    let text = claims.to_string();
+                    let claims = format!("{{\"htm\":\"PUT\",{}", text.get(1..).unwrap_or_default());
+                    key.sign_raw(header.to_string().as_bytes(), claims.as_bytes())
+                })
+            });
+            session.refused_after(&good, "`htm` twice", &twice, &Refusal::PROOF)
+        },
+    },
+    Module {
+        name: "dpop-key-weak",
+        purpose: "A proof by an RSA key of 1024 bits is refused",
+        clause: "FAPI 2.0 §5.4.1",
+        suite: &[],
+        severity: Severity::Failure,
+        plans: Plans::Dpop,
+        run: key_weak,
+    },
+    Module {
+        name: "dpop-key-symmetric",
+        purpose: "A token that is bound to a symmetric key is refused, whatever proof comes with it",
+        clause: "RFC 9449 §4.3 (5)",
+        suite: SUITE,
+        severity: Severity::Failure,
+        plans: Plans::Dpop,
+        run: key_symmetric,
+    },
     accepted!(
         "dpop-further-members",
         Severity::Failure,
@@ -495,13 +564,54 @@ fn iat(session: &mut Session<'_>) -> Result<(), Stop> {
     session.refused("no `iat`", &missing, &Refusal::PROOF)?;
     let text = good.clone().spoiled(|proof, key| proof.claim("iat", now().to_string()).sign(key));
     session.refused("a text", &text, &Refusal::PROOF)?;
+    early_and_late(session, &good, &[("an hour ago", -3_600), ("an hour ahead", 3_600)])
+}
+
+/// Proofs without a nonce, of so many seconds ahead.
+fn early_and_late(session: &mut Session<'_>, good: &Call, cases: &[(&str, i64)]) -> Result<(), Stop> {
     let refusal = Refusal { errors: &["invalid_dpop_proof", "invalid_token", "use_dpop_nonce"], ..Refusal::PROOF };
-    for (title, early) in [("an hour ago", true), ("an hour ahead", false)] {
-        let time = move || if early { now().saturating_sub(3_600) } else { now().saturating_add(3_600) };
+    for (title, ahead) in cases {
+        let ahead = *ahead;
+        let time = move || now().saturating_add_signed(ahead);
         let call = good.clone().without_nonce().spoiled(move |proof, key| proof.claim("iat", time()).sign(key));
         session.refused(title, &call, &refusal)?;
     }
     Ok(())
+}
+
+fn key_weak(session: &mut Session<'_>) -> Result<(), Stop> {
+    let strong = SigningKey::generate(KeyKind::Ps256, "probe");
+    let jkt = strong.thumbprint();
+    let control = session.call_with_token(Binding::Dpop, |token| token.bound_to_key(jkt))?.signed_by(&strong);
+    session.control(&control)?;
+    let jkt = weak::thumbprint();
+    let call = session.call_with_token(Binding::Dpop, |token| token.bound_to_key(jkt))?;
+    let call = call.spoiled(|proof, key| {
+        altered(&proof.sign(key), |header, claims| {
+            header["alg"] = json!("PS256");
+            header["jwk"] = weak::jwk();
+            weak::sign(header, claims)
+        })
+    });
+    session.refused("a proof by the key of 1024 bits that the token is bound to", &call, &Refusal::PROOF)
+}
+
+fn key_symmetric(session: &mut Session<'_>) -> Result<(), Stop> {
+    let control = session.call_with_token(Binding::Dpop, |token| token)?;
+    session.control(&control)?;
+    let secret = [7; 32];
+    let k = URL_SAFE_NO_PAD.encode(secret);
+    // RFC 7638 §3.2: the members of a symmetric key.
+    let jkt = crate::authorization::thumbprint(format!("{{\"k\":\"{k}\",\"kty\":\"oct\"}}").as_bytes());
+    let call = session.call_with_token(Binding::Dpop, |token| token.bound_to_key(jkt))?;
+    let call = call.spoiled(move |proof, key| {
+        altered(&proof.sign(key), |header, claims| {
+            header["alg"] = json!("HS256");
+            header["jwk"] = json!({ "kty": "oct", "k": k });
+            hs256(&secret, header, claims)
+        })
+    });
+    session.refused("HS256 by the key that the token is bound to", &call, &Refusal::PROOF)
 }
 
 fn no_lockout(session: &mut Session<'_>) -> Result<(), Stop> {

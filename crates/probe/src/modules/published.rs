@@ -4,6 +4,7 @@ use fapi::jose::keys::Algorithm;
 use sandbox::keys::{KeyKind, SigningKey};
 use serde_json::Value;
 
+use crate::authorization::Source;
 use crate::call::Call;
 use crate::exchange::Response;
 use crate::expect::Refusal;
@@ -135,10 +136,24 @@ fn metadata(session: &mut Session<'_>) -> Result<(), Stop> {
     let servers = texts(&metadata, "authorization_servers");
     let https = servers.iter().flatten().all(|server| server.starts_with("https://"));
     session.look("`authorization_servers`", "issuers that are https", format!("{servers:?}"), https);
+    let known = issuer_of(session);
+    if let (Some(servers), Some(known)) = (&servers, known) {
+        let kept = servers.contains(&known);
+        session.look("`authorization_servers`", &format!("`{known}` among them"), format!("{servers:?}"), kept);
+    }
     let response = session.answered(&call)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
     let of_type = response.sole("content-type").is_some_and(|value| value.starts_with("application/json"));
     session.look("`Content-Type`", "application/json", format!("{:?}", response.sole("content-type")), of_type);
     Ok(())
+}
+
+/// The issuer of the tokens, if that is known.
+fn issuer_of(session: &Session<'_>) -> Option<String> {
+    let settings = session.settings();
+    match (&settings.source, &settings.issuer) {
+        (Source::Server(server), _) => Some(server.issuer.clone()),
+        (Source::Given(_) | Source::Issuer, issuer) => issuer.as_ref().map(|issuer| issuer.issuer.clone()),
+    }
 }
 
 fn metadata_algorithms(session: &mut Session<'_>) -> Result<(), Stop> {

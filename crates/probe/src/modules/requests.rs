@@ -27,6 +27,19 @@ pub(super) const MODULES: &[Module] = &[
         run: |session| other_method(session, "OPTIONS"),
     },
     Module {
+        name: "method-trace",
+        purpose: "TRACE does not show the request, which has a token",
+        clause: "RFC 9110 §9.3.8",
+        suite: &[],
+        severity: Severity::Failure,
+        plans: Plans::All,
+        run: |session| {
+            let good = session.good()?;
+            let refusal = Refusal { statuses: &[400, 401, 403, 404, 405, 501], errors: &[], closing: true };
+            session.refused_after(&good, "TRACE", &good.clone().method("TRACE"), &refusal)
+        },
+    },
+    Module {
         name: "method-override",
         purpose: "A field that names another method does not change the checks",
         clause: "RFC 9449 §4.3 (8)",
@@ -175,6 +188,11 @@ fn fields_of_the_hop(session: &mut Session<'_>) -> Result<(), Stop> {
     ];
     let call = identity.iter().fold(bare.clone(), |call, (name, value)| call.field(name, *value));
     session.refused("no credentials, and fields that say who calls", &call, &Refusal::NO_CREDENTIALS)?;
+    let path = session.settings().target.path_and_query().to_owned();
+    let mut call = bare.field("X-Original-URL", path.as_str()).field("X-Rewrite-URL", path.as_str());
+    call.target = "/probe".to_owned();
+    let refusal = Refusal { statuses: &[400, 401, 403, 404, 405], errors: &[], closing: false };
+    session.refused("no credentials, and a field that names the resource", &call, &refusal)?;
     let removed = session.call_with(0, session.binding(), crate::session::made_token("cHJvYmU".to_owned()))?;
     let removed = removed.field("Connection", "close, authorization, dpop");
     session.refused("a broken token, and `Connection` that names its field", &removed, &Refusal::REQUEST)
@@ -240,7 +258,13 @@ fn framing_malformed(session: &mut Session<'_>) -> Result<(), Stop> {
         let bytes = raw(session, &good, lines, "");
         refused_raw(session, &good, title, &bytes)?;
     }
-    Ok(())
+    session.control(&good)?;
+    let text = raw(session, &good, "Transfer-Encoding: chunked\r\n", "0\r\n\r\n");
+    let old = String::from_utf8_lossy(&text).replacen(" HTTP/1.1\r\n", " HTTP/1.0\r\n", 1);
+    refused_raw(session, &good, "chunks in HTTP/1.0", old.as_bytes())?;
+    session.control(&good)?;
+    let line = format!("GET {}\r\n\r\n", session.settings().target.path_and_query());
+    refused_raw(session, &good, "a request of HTTP/0.9", line.as_bytes())
 }
 
 fn host_ambiguous(session: &mut Session<'_>) -> Result<(), Stop> {

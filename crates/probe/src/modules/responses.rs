@@ -1,6 +1,5 @@
 //! What answers look like: fields of successes, challenges of refusals (RFC 6750 §3, FAPI 1.0 Baseline §6.2.1).
 
-use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
 use uuid::Uuid;
@@ -8,6 +7,7 @@ use uuid::Uuid;
 use crate::call::{Call, TOKEN};
 use crate::clock::now;
 use crate::exchange::Response;
+use crate::exchange::challenge::{self, Challenge};
 use crate::expect::Refusal;
 use crate::module::{Module, Plans};
 use crate::plan::Plan;
@@ -120,6 +120,24 @@ pub(super) const MODULES: &[Module] = &[
         run: invalid_token,
     },
     Module {
+        name: "challenge-invalid-proof",
+        purpose: "The answer to an invalid proof is a 401 with `invalid_dpop_proof`",
+        clause: "RFC 9449 §7.1",
+        suite: &[],
+        severity: Severity::Warning,
+        plans: Plans::Dpop,
+        run: invalid_proof,
+    },
+    Module {
+        name: "refusal-tells-nothing",
+        purpose: "A refusal does not show how the target is built",
+        clause: "RFC 9110 §17",
+        suite: &[],
+        severity: Severity::Warning,
+        plans: Plans::All,
+        run: tells_nothing,
+    },
+    Module {
         name: "challenge-form",
         purpose: "Challenges are well-formed: a line each, each parameter once, only allowed characters",
         clause: "RFC 6750 §3, RFC 9449 §7.1",
@@ -210,14 +228,19 @@ fn interaction_id(session: &mut Session<'_>) -> Result<(), Stop> {
         let same = values.len() == 1 && values.iter().all(|value| value.eq_ignore_ascii_case(&id));
         session.look(&format!("the id of {title}"), "that of the request", format!("{values:?}"), same);
     }
-    let without = session.good()?.without_field(FIELD);
-    // Some ecosystems ask for one.
-    if let Ok(response) = session.answered(&without)?.answer
-        && response.is_success()
-    {
-        let values: Vec<&str> = response.all(FIELD).collect();
-        let made = values.len() == 1 && values.iter().all(|value| Uuid::parse_str(value).is_ok());
-        session.look("the id where the request has none", "a UUID", format!("{values:?}"), made);
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let without = session.good()?.without_field(FIELD);
+        // Some ecosystems ask for one.
+        if let Ok(response) = session.answered(&without)?.answer
+            && response.is_success()
+        {
+            let values: Vec<String> = response.all(FIELD).map(str::to_owned).collect();
+            let made = values.len() == 1 && values.iter().all(|value| Uuid::parse_str(value).is_ok());
+            let fresh = !values.iter().any(|value| seen.contains(value));
+            session.look("the id where the request has none", "a new UUID", format!("{values:?}"), made && fresh);
+            seen.extend(values);
+        }
     }
     Ok(())
 }
@@ -243,8 +266,8 @@ fn without_credentials(session: &mut Session<'_>) -> Result<(), Stop> {
     let response = session.answered(&good.without_credentials())?.answer;
     let response = response.map_err(|error| Stop::Inconclusive(error.to_string()))?;
     session.look("the status", "401", response.status.as_u16().to_string(), response.status.as_u16() == 401);
-    let challenges: Vec<&str> = response.challenges().collect();
-    session.look("the challenges", "at least one", format!("{challenges:?}"), !challenges.is_empty());
+    let challenges = response.challenges();
+    session.look("the challenges", "at least one", format!("{} challenges", challenges.len()), !challenges.is_empty());
     let silent = ["Bearer", "DPoP"].iter().all(|scheme| response.error(scheme).is_none());
     session.look("`error` of the challenges", "none", response.summary(), silent);
     Ok(())
@@ -275,67 +298,29 @@ fn invalid_token(session: &mut Session<'_>) -> Result<(), Stop> {
 
 fn form(session: &mut Session<'_>) -> Result<(), Stop> {
     for (title, response) in answers(session)?.into_iter().skip(1) {
-        let challenges: Vec<&str> = response.challenges().collect();
-        session.look(
-            &format!("challenges of {title}"),
-            "at least one",
-            format!("{challenges:?}"),
-            !challenges.is_empty(),
-        );
-        for challenge in challenges {
-            let fault = fault_of(challenge);
-            let told = fault.map_or_else(|| challenge.to_owned(), |fault| format!("{fault}: {challenge}"));
-            session.look(&format!("a challenge of {title}"), "well-formed", told, fault.is_none());
+        let lines: Vec<&str> = response.all("www-authenticate").collect();
+        session.look(&format!("challenges of {title}"), "at least one", format!("{lines:?}"), !lines.is_empty());
+        for line in lines {
+            let fault = challenge::read(line).and_then(|challenges| challenges.iter().try_for_each(fault_of)).err();
+            let told = fault.map_or_else(|| line.to_owned(), |fault| format!("{fault}: {line}"));
+            session.look(&format!("a line of {title}"), "well-formed", told, fault.is_none());
         }
     }
     Ok(())
 }
 
-/// What is wrong with a challenge. Parameters are read outside of quotes.
-fn fault_of(challenge: &str) -> Option<&'static str> {
-    let (scheme, rest) = challenge.split_once(' ').unwrap_or((challenge, ""));
-    let known = ["bearer", "dpop", "basic", "digest", "gnap"];
-    if !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') || scheme.is_empty() {
-        return Some("no scheme");
+/// What RFC 6750 §3 has beyond the grammar of challenges.
+fn fault_of(challenge: &Challenge) -> Result<(), &'static str> {
+    if challenge.scheme.eq_ignore_ascii_case("bearer") && challenge.parameters.is_empty() {
+        return Err("no parameter");
     }
-    if scheme.eq_ignore_ascii_case("bearer") && rest.trim().is_empty() {
-        return Some("no parameter");
+    let allowed = |byte: u8| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+    let restricted = ["error", "error_description", "scope", "algs"];
+    let mut restricted = challenge.parameters.iter().filter(|(name, _)| restricted.contains(&name.as_str()));
+    match restricted.all(|(_, value)| value.bytes().all(allowed)) {
+        true => Ok(()),
+        false => Err("a character that is not allowed"),
     }
-    let mut names = BTreeSet::new();
-    let (mut quoted, mut escaped, mut start) = (false, false, 0);
-    let mut pieces = Vec::new();
-    for (at, byte) in rest.bytes().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b',' if !quoted => {
-                pieces.push(rest.get(start..at).unwrap_or_default());
-                start = at.saturating_add(1);
-            }
-            _ => {}
-        }
-    }
-    pieces.push(rest.get(start..).unwrap_or_default());
-    if quoted {
-        return Some("a quote that is not closed");
-    }
-    for piece in pieces.iter().map(|piece| piece.trim()).filter(|piece| !piece.is_empty()) {
-        let Some((name, value)) = piece.split_once('=') else { return Some("a parameter without a value") };
-        let name = name.trim().to_ascii_lowercase();
-        if known.iter().any(|scheme| name.starts_with(&format!("{scheme} "))) {
-            return Some("two challenges in one line");
-        }
-        let value = value.trim().trim_matches('"');
-        let allowed = |byte: u8| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-        if matches!(name.as_str(), "error" | "error_description" | "scope" | "algs") && !value.bytes().all(allowed) {
-            return Some("a character that is not allowed");
-        }
-        if !names.insert(name) {
-            return Some("a parameter twice");
-        }
-    }
-    None
 }
 
 fn algs(session: &mut Session<'_>) -> Result<(), Stop> {
@@ -344,12 +329,12 @@ fn algs(session: &mut Session<'_>) -> Result<(), Stop> {
     session.control(&good)?;
     let response = session.answered(&good.without_credentials())?.answer;
     let response = response.map_err(|error| Stop::Inconclusive(error.to_string()))?;
-    let challenge = response.challenges().find(|challenge| challenge.to_ascii_lowercase().starts_with("dpop "));
-    let kept = challenge.is_some_and(|challenge| challenge.contains("algs=\""));
-    session.look("the challenge of DPoP", "algs=\"...\"", format!("{challenge:?}"), kept);
-    let forbidden =
-        challenge.filter(|challenge| ["RS256", "HS256", "none"].iter().any(|name| challenge.contains(name)));
-    session.look("the algorithms in it", "none that FAPI forbids", format!("{challenge:?}"), forbidden.is_none());
+    let challenge = response.challenge("DPoP");
+    let algs = challenge.as_ref().and_then(|challenge| challenge.parameter("algs"));
+    session.look("`algs` of the challenge of DPoP", "a list", format!("{algs:?}"), algs.is_some());
+    let forbidden = ["RS256", "HS256", "none"];
+    let kept = algs.is_none_or(|algs| !algs.split(' ').any(|name| forbidden.contains(&name)));
+    session.look("the algorithms in it", "none that FAPI forbids", format!("{algs:?}"), kept);
     Ok(())
 }
 
@@ -371,12 +356,50 @@ fn reflects_nothing(session: &mut Session<'_>) -> Result<(), Stop> {
     ];
     for (title, call) in calls {
         let response = session.answered(&call)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
-        let body = String::from_utf8_lossy(&response.body);
-        let reflected = response.fields.iter().any(|(_, value)| value.contains(mark)) || body.contains(mark);
+        let token = call.credentials.first().map_or(mark, |credential| credential.token.text.as_str());
+        let reflected = stands_in(&response, mark) || stands_in(&response, token);
         let told = if reflected { "it stands in the answer" } else { "it does not" };
         session.look(title, "not in the answer", told, !reflected);
     }
     Ok(())
+}
+
+fn stands_in(response: &Response, text: &str) -> bool {
+    let body = String::from_utf8_lossy(&response.body);
+    response.fields.iter().any(|(_, value)| value.contains(text)) || body.contains(text)
+}
+
+fn tells_nothing(session: &mut Session<'_>) -> Result<(), Stop> {
+    for (title, response) in answers(session)?.into_iter().skip(1) {
+        let body = String::from_utf8_lossy(&response.body).into_owned();
+        let found = INNARDS.iter().find(|mark| body.contains(**mark));
+        let told = found.map_or_else(|| "nothing of the kind".to_owned(), |mark| format!("`{mark}`"));
+        session.look(&format!("the content of {title}"), "no stack and no path of its own", told, found.is_none());
+    }
+    Ok(())
+}
+
+/// What stands in the stacks of common languages, and nowhere else in a refusal.
+const INNARDS: &[&str] = &[
+    "\n    at ",
+    "\\n    at ",
+    "node_modules/",
+    "Traceback (most recent",
+    "Exception in thread",
+    ".java:",
+    "goroutine ",
+    "stack backtrace:",
+    "panicked at",
+    "/usr/",
+    "/opt/",
+];
+
+fn invalid_proof(session: &mut Session<'_>) -> Result<(), Stop> {
+    let good = session.good_with(Binding::Dpop)?;
+    session.control(&good)?;
+    let bad = good.spoiled(|proof, key| super::proofs::changed_signature(&proof.sign(key)));
+    let refusal = Refusal { statuses: &[401], errors: &["invalid_dpop_proof"], closing: false };
+    session.refused("a proof with a broken signature", &bad, &refusal)
 }
 
 fn scope(session: &mut Session<'_>) -> Result<(), Stop> {
@@ -387,9 +410,10 @@ fn scope(session: &mut Session<'_>) -> Result<(), Stop> {
     session.control(&good)?;
     let call = session.call_with_token(binding, |token| token.scope("probe"))?;
     let response = session.answered(&call)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
-    let challenges: Vec<&str> = response.challenges().collect();
-    let named = challenges.iter().any(|challenge| challenge.contains("scope=\"") && challenge.contains(&scope));
-    session.look("the challenge", &format!("scope=\"{scope}\""), format!("{challenges:?}"), named);
+    let named: Vec<String> =
+        response.challenges().iter().filter_map(|one| one.parameter("scope").map(str::to_owned)).collect();
+    let kept = named.contains(&scope);
+    session.look("`scope` of the challenge", &scope, format!("{named:?}"), kept);
     session.refused("a token without the scope", &call, &Refusal::SCOPE)
 }
 
@@ -399,25 +423,10 @@ mod tests {
 
     #[test]
     fn faults_of_challenges_are_found() {
-        let good = [
-            "Bearer realm=\"a\"",
-            "DPoP error=\"invalid_token\", algs=\"PS256 ES256\", error_description=\"a, b\"",
-            "DPoP",
-            "Bearer realm=\"a \\\" b\", error=\"x\"",
-        ];
-        for challenge in good {
-            assert_eq!(fault_of(challenge), None, "{challenge}");
-        }
-        let bad = [
-            ("Bearer", "no parameter"),
-            ("Bearer realm=\"a\", realm=\"b\"", "a parameter twice"),
-            ("Bearer realm=\"a\", DPoP algs=\"ES256\"", "two challenges in one line"),
-            ("Bearer error=\"\u{e9}\"", "a character that is not allowed"),
-            ("Bearer realm=\"a", "a quote that is not closed"),
-            ("Bearer realm", "a parameter without a value"),
-        ];
-        for (challenge, fault) in bad {
-            assert_eq!(fault_of(challenge), Some(fault), "{challenge}");
-        }
+        let fault = |line: &str| challenge::read(line).and_then(|read| read.iter().try_for_each(fault_of)).err();
+        assert_eq!(fault("Bearer realm=\"a\""), None); // control
+        assert_eq!(fault("DPoP"), None);
+        assert_eq!(fault("Bearer"), Some("no parameter"));
+        assert_eq!(fault("Bearer error=\"\u{e9}\""), Some("a character that is not allowed"));
     }
 }

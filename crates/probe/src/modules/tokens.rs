@@ -1,11 +1,14 @@
 //! What a token is checked for (FAPI 2.0 §5.3.4 (3), RFC 9068 §4, RFC 8725).
 
+use std::net::TcpListener;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sandbox::keys::{KeyKind, SigningKey};
-use sandbox::tokens::{AccessToken, hs256, unsigned};
+use sandbox::tokens::{AccessToken, hs256, jwks, unsigned};
 use serde_json::{Value, json};
 
+use super::fetched::Fetched;
 use crate::call::Token;
 use crate::clock::now;
 use crate::expect::Refusal;
@@ -102,13 +105,7 @@ pub(super) const MODULES: &[Module] = &[
         run: |session| {
             forged(session, "padding", |token| token.contains('.').then(|| format!("{token}=")))?;
             forged(session, "a fourth part", |token| token.contains('.').then(|| format!("{token}.e30")))?;
-            forged(session, "bits that mean nothing in the last letter", |token| {
-                let last = token.chars().last().filter(|_| token.contains('.'))?;
-                let head = token.get(..token.len().checked_sub(last.len_utf8())?)?;
-                let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-                let next = alphabet.chars().nth(alphabet.find(last)?.checked_add(1)?)?;
-                Some(format!("{head}{next}"))
-            })
+            forged(session, "bits that mean nothing in the last letter", with_other_bits)
         },
     },
     refused!(
@@ -163,6 +160,7 @@ pub(super) const MODULES: &[Module] = &[
         [
             ("another `iss`", |token| token.claim("iss", "https://probe.invalid")),
             ("no `iss`", |token| token.without("iss")),
+            ("an `iss` that begins like the issuer's", |token| longer(token, "iss")),
         ]
     ),
     refused!(
@@ -173,6 +171,7 @@ pub(super) const MODULES: &[Module] = &[
             ("another `aud`", |token| token.audience("https://probe.invalid")),
             ("no `aud`", |token| token.without("aud")),
             ("an empty list", |token| token.audience(json!([]))),
+            ("an `aud` that begins like the target's", |token| longer(token, "aud")),
         ]
     ),
     refused!(
@@ -208,6 +207,15 @@ pub(super) const MODULES: &[Module] = &[
             }
             Ok(())
         },
+    },
+    Module {
+        name: "token-jku",
+        purpose: "Keys that a token itself names are not fetched",
+        clause: "FAPI 2.0 §5.4.2, RFC 8725 §3.10",
+        suite: &[],
+        severity: Severity::Failure,
+        plans: Plans::All,
+        run: jku,
     },
     Module {
         name: "token-duplicate-members",
@@ -309,6 +317,33 @@ fn alg(session: &mut Session<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
+fn jku(session: &mut Session<'_>) -> Result<(), Stop> {
+    let binding = session.binding();
+    let claims = session.issued(0, binding)?.claims();
+    let key = SigningKey::generate(KeyKind::Es256, "probe");
+    let good = session.call_with_token(binding, |token| token)?;
+    session.control(&good)?;
+    // Whoever is on this machine can fetch from it; of others only the refusal is seen.
+    let local = session.wire().address(0).ip().to_canonical().is_loopback();
+    let listener = if local { TcpListener::bind(("127.0.0.1", 0)).ok() } else { None };
+    let port = listener.as_ref().and_then(|listener| listener.local_addr().ok()).map(|address| address.port());
+    let url = port.map_or_else(|| "https://probe.invalid/keys".to_owned(), |port| format!("http://127.0.0.1:{port}/"));
+    let keys = jwks(&[&key]).to_string();
+    let fetched = listener.map(|listener| Fetched::serve(listener, keys));
+    for (title, name) in [("`jku` in the header", "jku"), ("`x5u` in the header", "x5u")] {
+        let header = json!({ "typ": "at+jwt", "alg": "ES256", "kid": "probe", name: url });
+        let call = session.call_with(0, binding, made_token(key.sign(&header, &claims)))?;
+        let refusal = Refusal { statuses: &[401, 503], errors: &[], closing: false };
+        session.refused(title, &call, &refusal)?;
+    }
+    if let Some(fetched) = fetched {
+        let asked = fetched.asked();
+        let told = if asked { "something fetched it" } else { "nothing fetched it" };
+        session.look("the keys at the URL", "nothing fetches them", told, !asked);
+    }
+    Ok(())
+}
+
 fn duplicate_members(session: &mut Session<'_>) -> Result<(), Stop> {
     let issuer = session.issuer()?;
     let binding = session.binding();
@@ -348,6 +383,16 @@ fn scope(session: &mut Session<'_>) -> Result<(), Stop> {
         }
         made = true;
     }
+    if session.settings().issuer.is_some()
+        && let Ok(write) = session.needs_writes()
+    {
+        let binding = session.binding();
+        let mut call = session.call_with_token(binding, |token| token.scope("probe"))?.method(write.method.as_str());
+        call.target.clone_from(&write.path);
+        call.body = Some(String::from_utf8_lossy(&write.body).into_owned());
+        let call = call.with_field("Content-Type", write.content_type.as_str());
+        session.refused(&format!("{} with another scope", write.method), &call, &Refusal::SCOPE)?;
+    }
     match made {
         true => Ok(()),
         false => Err(skip("it needs `resource.forbidden`, or `resource.scope` and an issuer whose key is at hand")),
@@ -375,6 +420,21 @@ fn scope_whole(session: &mut Session<'_>) -> Result<(), Stop> {
         session.refused(title, &call, &Refusal::SCOPE)?;
     }
     Ok(())
+}
+
+/// A token with a claim that goes on where that of a good one ends.
+fn longer(token: AccessToken, claim: &str) -> AccessToken {
+    let text = token.claims().get(claim).and_then(Value::as_str).unwrap_or_default().to_owned();
+    token.claim(claim, format!("{text}.probe.invalid"))
+}
+
+/// The same text of a JWS, but for the bits of the last letter that mean nothing; `None` if it is no JWS.
+pub(super) fn with_other_bits(jws: &str) -> Option<String> {
+    let last = jws.chars().last().filter(|_| jws.contains('.'))?;
+    let head = jws.get(..jws.len().checked_sub(last.len_utf8())?)?;
+    let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let next = alphabet.chars().nth(alphabet.find(last)?.checked_add(1)?)?;
+    Some(format!("{head}{next}"))
 }
 
 /// The header and claims of a JWT.

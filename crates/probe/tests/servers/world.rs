@@ -145,6 +145,7 @@ impl World {
                 certificate: true,
                 dpop: true,
                 nonce: Nonce::Never,
+                nonce_lifetime: None,
                 revocation: None,
                 metadata: false,
                 cors: None,

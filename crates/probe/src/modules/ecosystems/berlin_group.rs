@@ -64,7 +64,7 @@ pub(super) const MODULES: &[Module] = &[
             let bad = without_good_token(&good);
             told(session, "a token that nobody issued", &bad, 401, "tppMessages and a challenge", |response| {
                 has_texts(response, &["/tppMessages/0/category", CODE])?;
-                match response.challenges().next() {
+                match response.challenges().first() {
                     Some(_) => Ok(()),
                     None => Err("it has no challenge".to_owned()),
                 }

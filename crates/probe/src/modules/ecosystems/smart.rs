@@ -50,7 +50,7 @@ pub(super) const MODULES: &[Module] = &[
             told(session, "a token that nobody issued", &bad, 401, expected, |response| {
                 has_texts(response, &["/resourceType", "/issue/0/severity", "/issue/0/code"])?;
                 let kind = super::text_at(response, "/resourceType").unwrap_or_default();
-                match (kind.as_str(), response.challenges().next()) {
+                match (kind.as_str(), response.challenges().first()) {
                     ("OperationOutcome", Some(_)) => Ok(()),
                     ("OperationOutcome", None) => Err("it has no challenge".to_owned()),
                     _ => Err(format!("it is a {kind}")),
