@@ -55,6 +55,10 @@ impl Proxy {
             return Ok(());
         }
         add_rate_limits(context, response)?;
+        let ecosystem = context.exchange.permit().and_then(|permit| permit.route().policy()?.ecosystem());
+        if let Some((name, value)) = ecosystem.and_then(|one| one.repeated(&session.req_header().headers)) {
+            response.insert_header(name, value)?;
+        }
         match (context.is_for_browsers(), context.is_in_shadow_for_all()) {
             // Pages are as they were without the gateway. Those of some clients cannot be told from the others.
             (true, true) => {}

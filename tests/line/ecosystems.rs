@@ -249,9 +249,12 @@ async fn bg_07_nothing_of_a_request_is_repeated_but_a_uuid() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bg_07_bg_09_a_refusal_repeats_the_id_and_has_its_challenge() {
+async fn bg_07_bg_09_a_response_repeats_the_id_and_a_refusal_has_its_challenge() {
     let world = world("berlin-group").await;
-    assert_eq!(called(&world, &[("x-request-id", UUID)]).await.1, "ok", "control");
+    let (response, code) = called(&world, &[("x-request-id", UUID)]).await;
+    assert_eq!(code, "ok", "control");
+    let ids: Vec<_> = response.headers().get_all("x-request-id").iter().collect();
+    assert_eq!(ids, [UUID]);
     let (response, _) = called(&world, &[]).await;
     assert_eq!((response.status().as_u16(), &body(&response)["tppMessages"][0]["code"]), (400, &json!("FORMAT_ERROR")));
     assert_eq!(response.headers().get("x-request-id"), None);

@@ -463,7 +463,7 @@ impl Rejection {
             headers.insert(header::CONTENT_TYPE, media_type);
         }
         if let (Some(ecosystem), Some(request)) = (self.ecosystem().or(format.ecosystem()), context.request) {
-            ecosystem.repeat(request, headers);
+            headers.extend(ecosystem.repeated(request));
         }
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -107,7 +107,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         id: "berlin_group.request.id",
         clause: "NextGenPSD2 implementation guidelines, § Request headers",
-        says: "A request has one X-Request-ID, a UUID, which a refusal repeats.",
+        says: "A request has one X-Request-ID, a UUID, which the response repeats.",
         setting: Setting::Key("profile.ecosystem"),
         enforced: Enforced::Request,
         codes: &[Code::HeaderMissing, Code::HeaderInvalid],

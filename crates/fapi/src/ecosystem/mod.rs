@@ -31,7 +31,7 @@ mod versions;
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::code::Code;
 use crate::error_format::told::Told;
@@ -309,13 +309,12 @@ impl Ecosystem {
         }
     }
 
-    /// Repeats in a refusal what the request has to have repeated, if it is a UUID.
-    pub(crate) fn repeat(self, request: &HeaderMap, refusal: &mut HeaderMap) {
-        let Some(name) = self.echoed() else { return };
-        let value = sole_value(request, &name);
-        if let Some(value) = value.filter(|value| value.to_str().ok().and_then(canonical_uuid).is_some()) {
-            refusal.insert(name, value.clone());
-        }
+    /// What of a request every response has to repeat, if it is a UUID.
+    pub fn repeated(self, request: &HeaderMap) -> Option<(HeaderName, HeaderValue)> {
+        let name = self.echoed()?;
+        let value = sole_value(request, &name)?;
+        value.to_str().ok().and_then(canonical_uuid)?;
+        Some((name, value.clone()))
     }
 
     const fn echoed(self) -> Option<HeaderName> {
