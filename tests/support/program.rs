@@ -97,7 +97,8 @@ impl Program {
     pub fn until(&mut self, text: &str) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
-            let line = self.log.recv_timeout(DEADLINE).unwrap_or_else(|error| panic!("nothing says {text:?}: {error}"));
+            let line = self.log.recv_timeout(DEADLINE);
+            let line = line.unwrap_or_else(|error| panic!("nothing says {text:?}: {error}\n{}", lines.join("\n")));
             let last = line.contains(text);
             lines.push(line);
             if last {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use probe::plan::Plan;
 use probe::settings::Settings;
 use sandbox::accounts::AccountsApi;
+use tokio::runtime::Runtime;
 
 use super::peers::{Api, Peer};
 use super::table::{PEERS, Rows, rows, write, writes};
@@ -28,7 +29,10 @@ fn only_certificates(settings: &mut Settings) {
 
 #[test]
 fn what_other_makers_do_not_enforce_is_found() {
+    let runtime = Runtime::new().expect("a runtime");
+    let entered = runtime.enter();
     let accounts = AccountsApi::start(None, None).expect("it starts");
+    drop(entered);
     let found: BTreeMap<&str, Vec<String>> = std::thread::scope(|scope| {
         let started = ALL.map(|(name, _, start, claims)| {
             let upstream = accounts.address();

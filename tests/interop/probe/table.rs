@@ -14,7 +14,7 @@ pub fn writes() -> bool {
 /// The rows of the table under a heading.
 pub fn rows(heading: &str) -> Rows {
     let text = std::fs::read_to_string(page()).expect("docs/probe.md is there");
-    let (_, table) = text.split_once(&start(heading)).unwrap_or_else(|| panic!("docs/probe.md has no {heading}"));
+    let (_, table) = text.split_once(start(heading)).unwrap_or_else(|| panic!("docs/probe.md has no {heading}"));
     let lines = table.lines().take_while(|line| line.starts_with('|'));
     let cells = |line: &str| line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
     lines
@@ -31,7 +31,7 @@ pub fn rows(heading: &str) -> Rows {
 /// Writes the rows of the table under a heading.
 pub fn write(heading: &str, rows: &Rows) {
     let text = std::fs::read_to_string(page()).expect("docs/probe.md is there");
-    let (before, table) = text.split_once(&start(heading)).unwrap_or_else(|| panic!("docs/probe.md has no {heading}"));
+    let (before, table) = text.split_once(start(heading)).unwrap_or_else(|| panic!("docs/probe.md has no {heading}"));
     let after: Vec<&str> = table.lines().skip_while(|line| line.starts_with('|')).collect();
     let row = |(name, (what, modules)): (&String, &(String, Vec<String>))| {
         let modules: Vec<String> = modules.iter().map(|module| format!("`{module}`")).collect();
@@ -46,13 +46,13 @@ fn page() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/probe.md")
 }
 
-fn start(heading: &str) -> String {
-    let columns = match heading {
+/// The head of a table, by which it is found.
+fn start(heading: &str) -> &'static str {
+    match heading {
         FAULTS => "| fault | what the server does, and the clause | found by |\n| --- | --- | --- |\n",
         PEERS => "| server | configured for | not kept |\n| --- | --- | --- |\n",
         _ => "| module | what it shows, and the clause | plans |\n| --- | --- | --- |\n",
-    };
-    format!("### {heading}\n\n{columns}")
+    }
 }
 
 pub const FAULTS: &str = "Servers with one fault";

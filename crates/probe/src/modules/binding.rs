@@ -77,7 +77,9 @@ pub(super) const MODULES: &[Module] = &[
         run: |session| {
             let good = session.good_with(Binding::Certificate)?;
             let other = good.clone().scheme("DPoP");
-            session.refused_after(&good, "the scheme DPoP and no proof", &other, &Refusal::PROOF)
+            // Whoever does not know the scheme has nothing to say about it.
+            let refusal = if session.settings().claims.dpop { Refusal::PROOF } else { Refusal::NO_CREDENTIALS };
+            session.refused_after(&good, "the scheme DPoP and no proof", &other, &refusal)
         },
     },
     Module {

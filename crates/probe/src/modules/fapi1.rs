@@ -68,5 +68,5 @@ fn certificates_alone(session: &mut Session<'_>) -> Result<(), Stop> {
         proof = proof.for_token(&token.text);
     }
     proven.proofs = vec![crate::call::SentProof::Made(proof.sign(key))];
-    session.refused("the same with its proof", &proven, &Refusal::PROOF)
+    session.refused("the same with its proof", &proven, &Refusal::NO_CREDENTIALS)
 }

@@ -12,7 +12,7 @@ use crate::exchange::Field;
 use crate::expect::Refusal;
 use crate::module::{Module, Plans};
 use crate::report::{Role, Severity, Verdict};
-use crate::session::{Binding, Session, Stop, made_token, observed, skip};
+use crate::session::{Binding, Session, Stop, observed, skip};
 use crate::signature::{Draft, LABEL, algorithm_name, verify_response};
 
 /// A rule of which the breach is one change of what is signed, or of how it is written.
@@ -339,8 +339,14 @@ pub(super) const MODULES: &[Module] = &[
         run: |session| {
             let good = to_be_answered(session)?;
             session.control(&good)?;
-            let bad = good.with_token(&made_token("cHJvYmU".to_owned()));
-            answer_signed(session, "a call without a good token", &bad, false)
+            // Of a client that is known: nobody else may have the target sign.
+            let settings = session.settings();
+            let bad = match (settings.claims.signed_requests, &settings.resource.forbidden) {
+                (true, _) => written(&good, move |fields| rewrite_signature(fields, |bytes| flipped(&bytes))),
+                (false, Some(path)) => Call { target: path.clone(), ..good },
+                (false, None) => return Err(skip("`resource.forbidden` names no resource that is refused")),
+            };
+            answer_signed(session, "a refusal of a client that is known", &bad, false)
         },
     },
 ];

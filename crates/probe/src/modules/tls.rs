@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::exchange::door::Door;
 use crate::expect::Refusal;
 use crate::module::{Module, Plans};
 use crate::report::{Role, Severity, Verdict};
@@ -107,14 +108,7 @@ pub(super) const MODULES: &[Module] = &[
         suite: &[],
         severity: Severity::Warning,
         plans: Plans::All,
-        run: |session| {
-            let whole = Hello { alpn: vec![b"http/1.1".to_vec()], ..Hello::both() };
-            let answer = ask(session, "ALPN http/1.1", &whole)?;
-            control(session, "ALPN http/1.1", &answer)?;
-            let answer = ask(session, "ALPN probe", &Hello { alpn: vec![b"probe".to_vec()], ..Hello::both() })?;
-            session.look("ALPN that nobody knows", "no_application_protocol", told(&answer), answer.refuses());
-            Ok(())
-        },
+        run: alpn_unknown,
     },
     Module {
         name: "tls-name-unknown",
@@ -302,6 +296,9 @@ fn echoed(echoed: bool) -> &'static str {
 }
 
 fn renegotiation_by_client(session: &mut Session<'_>) -> Result<(), Stop> {
+    if !speaks_tls12(session)? {
+        return Err(skip("the target does not speak TLS 1.2"));
+    }
     let settings = session.settings();
     let call = session.good()?;
     let door = session.wire().door(&call);
@@ -368,6 +365,36 @@ fn in_pieces(session: &mut Session<'_>) -> Result<(), Stop> {
 
 fn asks_for_certificate(answer: &Answer) -> bool {
     matches!(answer, Answer::Flight(flight) if flight.certificate_request.is_some())
+}
+
+const KNOWN: &[&[u8]] = &[b"http/1.1"];
+const UNKNOWN: &[&[u8]] = &[b"probe"];
+
+fn alpn_unknown(session: &mut Session<'_>) -> Result<(), Stop> {
+    // In TLS 1.3 the answer is encrypted, so it takes a whole handshake.
+    for (offered, protocols, role) in
+        [("ALPN http/1.1", KNOWN, Role::Control), ("ALPN that nobody knows", UNKNOWN, Role::Check)]
+    {
+        let call = session.good()?;
+        let door = Door { protocols, ..session.wire().door(&call) };
+        let told = |opened: &Result<(), String>| match opened {
+            Ok(()) => "the handshake succeeds".to_owned(),
+            Err(error) => error.clone(),
+        };
+        let shake = |_, _| door.open().map(drop).map_err(|error| error.to_string());
+        let (opened, line) = session.wire().handshake(0, offered, shake, told)?;
+        let (expected, verdict) = match (role, opened.is_ok()) {
+            (Role::Control, true) => ("success", Verdict::Pass),
+            (Role::Control, false) => ("success", Verdict::Inconclusive),
+            (Role::Check, false) => ("no_application_protocol", Verdict::Pass),
+            (Role::Check, true) => ("no_application_protocol", Verdict::Fail),
+        };
+        session.step(offered, role, None, expected, told(&opened), verdict, vec![line]);
+        if verdict == Verdict::Inconclusive {
+            return Err(Stop::Inconclusive(told(&opened)));
+        }
+    }
+    Ok(())
 }
 
 fn name_unknown(session: &mut Session<'_>) -> Result<(), Stop> {
