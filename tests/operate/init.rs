@@ -49,7 +49,7 @@ fn nothing_is_overwritten_and_nothing_is_written_beside_what_is_there() {
     let folder = Folder::new();
     assert_eq!(init(&folder, &[]).status.code(), Some(0), "control");
     let names: Vec<String> = files(&folder.path().join("dir")).into_keys().collect();
-    assert_eq!(names.len(), 14, "{names:?}");
+    assert_eq!(names.len(), 18, "{names:?}");
     for name in &names {
         let folder = Folder::new();
         folder.write(&format!("dir/{name}"), "mine");
@@ -85,7 +85,7 @@ fn private_keys_are_for_their_owner_alone_and_every_file_is_made_anew() {
             assert_ne!(Some(content), other_files.get(name), "{name}");
         }
     }
-    assert_eq!(secret, 6);
+    assert_eq!(secret, 8);
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod operation;
 mod page;
 mod policy_tests;
 mod pressure;
+mod probe;
 mod profile_report;
 mod reload;
 mod resources;

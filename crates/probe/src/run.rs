@@ -48,7 +48,7 @@ pub fn run<'s>(
         watch.begins(number, modules.len(), module);
         let report = match &ended {
             None => one(&mut session, module, &settings.plans, &mut ended),
-            Some(why) => report_of(module, &settings.plans, Verdict::Skipped, Some(why.clone()), Vec::new()),
+            Some(why) => report_of(module, &settings.plans, Verdict::Inconclusive, Some(why.clone()), Vec::new()),
         };
         watch.ended(number, modules.len(), &report);
         reports.push(report);
@@ -85,7 +85,7 @@ fn one(session: &mut Session<'_>, module: &Module, plans: &[Plan], ended: &mut O
         Err(Stop::Ended(why)) => {
             let why = why.to_string();
             *ended = Some(why.clone());
-            (Verdict::Skipped, Some(why))
+            (Verdict::Inconclusive, Some(why))
         }
         // A module that looked at nothing found nothing.
         Ok(()) => match checks {

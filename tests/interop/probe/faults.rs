@@ -132,12 +132,14 @@ fn every_planted_fault_is_found() {
     let servers = Servers::start(json!("all"));
     let described = servers.described();
     if writes() {
-        let found = servers.found_in(&described.keys().map(|name| (name.clone(), Vec::new())).collect());
+        let all = servers.found_in(&described.keys().map(|name| (name.clone(), Vec::new())).collect());
+        // A fault can disturb what comes after it: the table has what finds it alone.
+        let candidates = all.into_iter().map(|(name, found)| (name, worst_first(found))).collect();
         let row = |(name, found): (String, Vec<(String, String)>)| {
-            let modules = found.into_iter().map(|(module, _)| module).take(SHOWN).collect();
+            let modules = found.into_iter().map(|(module, _)| module).collect();
             (name.clone(), (described[&name].clone(), modules))
         };
-        write(FAULTS, &found.into_iter().map(row).collect());
+        write(FAULTS, &servers.found_in(&candidates).into_iter().map(row).collect());
     }
     let table: Rows = rows(FAULTS);
     let told: BTreeMap<&String, &String> = table.iter().map(|(name, (what, _))| (name, what)).collect();
@@ -149,6 +151,13 @@ fn every_planted_fault_is_found() {
     let names = |found: &[(String, String)]| found.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     let found: BTreeMap<String, Vec<String>> = found.iter().map(|(name, found)| (name.clone(), names(found))).collect();
     assert_eq!(found, wanted);
+}
+
+/// The modules that find most clearly what is wrong, in the order of the plan.
+fn worst_first(found: Vec<(String, String)>) -> Vec<String> {
+    let verdicts = ["fail", "warning", "inconclusive"];
+    let clear = verdicts.iter().flat_map(|verdict| found.iter().filter(move |(_, what)| what.starts_with(verdict)));
+    clear.map(|(module, _)| module.clone()).take(SHOWN).collect()
 }
 
 /// How many of the modules that find a fault stand in the table.

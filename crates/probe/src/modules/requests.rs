@@ -180,7 +180,7 @@ fn fields_of_the_hop(session: &mut Session<'_>) -> Result<(), Stop> {
         ("X-Forwarded-User", "probe"),
         ("X-Auth-Request-User", "probe"),
         ("X-Consumer-ID", "probe"),
-        ("X-Userinfo", "eyJzdWIiOiJwcm9iZSJ9"),
+        ("X-Userinfo", "probe"),
         ("X-Forwarded-For", "127.0.0.1"),
         ("X-Real-IP", "127.0.0.1"),
         ("X-Original-Method", "OPTIONS"),
