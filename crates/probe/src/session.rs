@@ -6,7 +6,7 @@ use fapi::ecosystem::Ecosystem;
 use sandbox::keys::{Proof, SigningKey};
 use sandbox::pki::Credential as MadeCredential;
 
-use crate::authorization::Wallet;
+use crate::authorization::{Source, Wallet};
 use crate::call::{Call, Credential, PlannedProof, Presents, SentProof, Token};
 use crate::exchange::{NoAnswer, Response};
 use crate::expect::Refusal;
@@ -195,6 +195,17 @@ impl<'s> Session<'s> {
         let token = wallet.token(&mut self.wire, client, binding);
         self.wallet = wallet;
         token
+    }
+
+    /// Replaces the token of a client by a new one, if an authorization server issues them.
+    ///
+    /// # Errors
+    /// [`Stop`] if none can be had.
+    pub fn renew(&mut self, client: usize, binding: Binding) -> Result<(), Stop> {
+        match self.settings().source {
+            Source::Server(_) => self.wallet.another(&mut self.wire, client, binding).map(drop),
+            Source::Given(_) | Source::Issuer => Ok(()),
+        }
     }
 
     /// A token that nothing else uses, to be revoked.

@@ -5,11 +5,12 @@
 // The configuration is JSON; files are PEM:
 //
 //   certificate, private_key   files: the server, for localhost
-//   client_ca                  file: the authority that signs the certificate of mtls-client, CN=mtls-client
+//   client_ca                  file: the authority that signs the certificates of mtls-client and mtls-client-2, whose name is
+//                              their CN
 //   resources                  {"https://api.bank.example": "opaque"}: resource indicators, each with the format of the
 //                              tokens for it, opaque or jwt; their `aud` is the indicator
 //   algorithm                  of JWT access tokens and signed introspection: PS256 (default), ES256 or EdDSA
-//   client_jwks                public keys of dpop-client
+//   client_jwks                public keys of dpop-client and dpop-client-2
 //   gateway_jwks               public keys of gateway and gateway-signed
 //   gateway_certificate        file: the certificate of gateway-mtls
 //   port, mtls_port            default: any
@@ -47,21 +48,25 @@ const application = {
 };
 // A resource server introspects tokens and obtains none.
 const protectedResource = { grant_types: [], response_types: [], redirect_uris: [] };
-const clients = [
+const pair = (suffix) => [
   {
     ...application,
-    client_id: 'dpop-client',
+    client_id: `dpop-client${suffix}`,
     token_endpoint_auth_method: 'private_key_jwt',
     jwks: configuration.client_jwks,
     dpop_bound_access_tokens: true,
   },
   {
     ...application,
-    client_id: 'mtls-client',
+    client_id: `mtls-client${suffix}`,
     token_endpoint_auth_method: 'tls_client_auth',
-    tls_client_auth_subject_dn: 'CN=mtls-client',
+    tls_client_auth_subject_dn: `CN=mtls-client${suffix}`,
     tls_client_certificate_bound_access_tokens: true,
   },
+];
+const clients = [
+  ...pair(''),
+  ...pair('-2'),
   {
     ...protectedResource,
     client_id: 'gateway',

@@ -2,6 +2,7 @@
 
 mod faults;
 mod foreign;
+mod issued;
 mod modules;
 mod own;
 mod peers;

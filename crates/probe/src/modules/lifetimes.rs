@@ -98,7 +98,9 @@ fn revoked(session: &mut Session<'_>) -> Result<(), Stop> {
             let told = format!("{} after {:.1} s", observed(&exchange.answer), took.as_secs_f64());
             let expected = format!("{refusal} within {:.1} s", bound.as_secs_f64());
             session.note("the token after its revocation", Role::Check, &expected, told, verdict, &call, &exchange);
-            // What refuses it must not refuse the client's other tokens.
+            // What refuses it must not refuse what the client gets next. An authorization server may revoke all that a login led to
+            // (RFC 7009 §2.1), so the token of the other modules may have gone with it.
+            session.renew(0, binding)?;
             let good = session.good()?;
             return session.accepted("another token of the same client", &good).map(drop);
         }
