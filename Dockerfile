@@ -20,18 +20,19 @@ COPY Cargo.toml Cargo.lock build.rs ./
 COPY deploy/release deploy/remap deploy/sbom deploy/
 COPY patches patches
 COPY crates/fapi/Cargo.toml crates/fapi/Cargo.toml
+COPY crates/probe/Cargo.toml crates/probe/Cargo.toml
 COPY crates/sandbox/Cargo.toml crates/sandbox/Cargo.toml
 COPY fuzz/Cargo.toml fuzz/Cargo.toml
-RUN mkdir src crates/fapi/src crates/sandbox/src \
+RUN mkdir src crates/fapi/src crates/probe/src crates/sandbox/src \
  && echo 'fn main() {}' > src/main.rs \
- && touch src/lib.rs crates/fapi/src/lib.rs crates/sandbox/src/lib.rs \
+ && touch src/lib.rs crates/fapi/src/lib.rs crates/probe/src/lib.rs crates/sandbox/src/lib.rs \
  && deploy/release
 
 # What `fapi-gateway version` says, and the time of the list of what is in it.
 ARG FAPI_GATEWAY_COMMIT=
 ARG SOURCE_DATE_EPOCH=
-# Without the default feature `demo` the program has no test servers and forges no tokens; the sources of
-# crates/sandbox do not even reach the builder. Cargo compares times, and those of a checkout can be older than the
+# Without the default features `demo` and `probe` the program has no test servers and forges no tokens; the sources of
+# crates/sandbox and crates/probe do not even reach the builder. Cargo compares times, and those of a checkout can be older than the
 # layer above: without `touch`, the empty program would count as up to date.
 COPY LICENSE LICENSE
 COPY crates/fapi/src crates/fapi/src

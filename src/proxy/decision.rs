@@ -172,14 +172,10 @@ impl Proxy {
                 }
             }
         };
-        // What is kept until the response is whole cannot be read from the client meanwhile.
-        if signs_responses(authorized.route()) && body.is_none() && !session.is_body_empty() {
-            let limits = context.limits.on(&authorized.route().limits);
-            let limit = usize::try_from(limits.body_bytes).unwrap_or(usize::MAX);
-            Box::pin(read_once(session, context, &limits, limit, &mut body)).await?;
-        }
-        // A key names one request, of which nothing may go on before all of it is known.
-        if authorized.idempotency_key().is_some() && body.is_none() && !session.is_body_empty() {
+        // What is kept until the response is whole cannot be read from the client meanwhile; and an idempotency key names one
+        // request, of which nothing may go on before all of it is known.
+        let whole = signs_responses(authorized.route()) || authorized.idempotency_key().is_some();
+        if whole && body.is_none() && !session.is_body_empty() {
             let limits = context.limits.on(&authorized.route().limits);
             let limit = usize::try_from(limits.body_bytes).unwrap_or(usize::MAX);
             Box::pin(read_once(session, context, &limits, limit, &mut body)).await?;
@@ -190,7 +186,7 @@ impl Proxy {
         let authorized = match authorized.idempotency_key() {
             Some(_) => {
                 let request: &http::request::Parts = session.req_header();
-                authorized.with_request(&request.method, target_of(request), body.as_deref().unwrap_or_default())
+                authorized.with_request(request, body.as_deref().unwrap_or_default())
             }
             None => authorized,
         };
@@ -368,11 +364,6 @@ async fn read_once<'b>(
     }
     let body = body.as_deref().unwrap_or_default();
     if body.len() > limit { Err(ExchangeError::BodyTooLarge { limit: limit as u64 }) } else { Ok(body) }
-}
-
-/// The target of a request, as received.
-fn target_of(request: &http::request::Parts) -> &str {
-    request.uri.path_and_query().map_or("/", |target| target.as_str())
 }
 
 /// Reads the body, and counts the time that this takes as the client's.

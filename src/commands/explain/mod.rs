@@ -214,7 +214,7 @@ async fn take(call: &Call, generation: &Generation, listener: Option<usize>) -> 
                 Ok(authorized) => {
                     // Of its key, nobody here knows whether it was used before.
                     let content = call.body.as_deref().unwrap_or_default();
-                    let authorized = authorized.with_request(&request.method, request.uri.path(), content);
+                    let authorized = authorized.with_request(&request, content);
                     generation.gateway.redeem(authorized, &taken, call.now).await
                 }
                 Err(cause) => Err(cause),

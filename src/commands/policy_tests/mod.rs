@@ -344,8 +344,7 @@ impl Stage {
                 self.generation.gateway.judge_form(*guard, request, body, client, now, seen).await?
             }
         };
-        let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
-        let authorized = authorized.with_request(&request.method, target, body);
+        let authorized = authorized.with_request(request, body);
         self.generation.gateway.redeem(authorized, &Taken::default(), now).await
     }
 

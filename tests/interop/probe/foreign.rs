@@ -13,9 +13,11 @@ use super::table::{PEERS, Rows, rows, write, writes};
 use super::world::{AUDIENCE, ISSUER, World, found, probed};
 use crate::support::Folder;
 
-/// The peers by the name of the table: what each is configured for, how it starts, and what it claims.
 type Start = fn(&Api<'_>) -> Peer;
-const ALL: [(&str, &str, Start, fn(&mut Settings)); 3] = [
+type Claim = fn(&mut Settings);
+
+/// The peers by the name of the table: what each is configured for, how it starts, and what it claims.
+const ALL: [(&str, &str, Start, Claim); 3] = [
     ("nginx", "JWTs, with njs", Peer::nginx, only_certificates),
     ("apache", "bound tokens, with mod_oauth2", Peer::apache, |settings| settings.claims.private_authorities = false),
     ("envoy", "JWTs, and a script for certificate and scope", Peer::envoy, only_certificates),
@@ -52,7 +54,7 @@ fn what_other_makers_do_not_enforce_is_found() {
     }
 }
 
-fn modules(start: Start, claims: fn(&mut Settings), upstream: SocketAddr) -> Vec<String> {
+fn modules(start: Start, claims: Claim, upstream: SocketAddr) -> Vec<String> {
     let world = World::new();
     let folder = Folder::new();
     let api = Api {

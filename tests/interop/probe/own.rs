@@ -90,9 +90,10 @@ impl Stage {
         let mut gateway = Program::run(&world.folder);
         gateway.says("key set read");
         drop(entered);
-        Self { world, port, admin, issuer, _gateway: gateway, _accounts: accounts, _server: server, runtime: runtime }
+        Self { world, port, admin, issuer, _gateway: gateway, _accounts: accounts, _server: server, runtime }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the deadline is in real time")]
     fn wait_until_ready(&self) {
         let url = format!("http://127.0.0.1:{}/readyz", self.admin);
         let started = Instant::now();
@@ -205,11 +206,10 @@ fn it_keeps_what_ecosystems_add() {
     for ecosystem in Ecosystem::ALL.iter().copied() {
         let world = || {
             let mut world = World::new();
-            let client = match ecosystem {
-                Ecosystem::Brazil => world.authority.client_with("client-1", brazilian(UUID, UUID)),
-                _ => {
-                    world.authority.client_with("client-1", provider("PSDDE-BAFIN-123456", &[Role::AccountInformation]))
-                }
+            let client = if ecosystem == Ecosystem::Brazil {
+                world.authority.client_with("client-1", brazilian(UUID, UUID))
+            } else {
+                world.authority.client_with("client-1", provider("PSDDE-BAFIN-123456", &[Role::AccountInformation]))
             };
             world.clients[0] = client;
             world
@@ -221,18 +221,20 @@ fn it_keeps_what_ecosystems_add() {
             }
             Ecosystem::BerlinGroup => "    require: { certificate: { roles: [PSP_AI] } }\n",
             Ecosystem::Cdr => "    versions: [1]\n",
-            _ => "",
+            Ecosystem::Fdx | Ecosystem::ConnectId | Ecosystem::Smart => "",
         };
         let stage = Stage::start_in(world, &profile, "", "", route);
         let mut settings = stage.settings(&[Plan::Ecosystem(ecosystem)]);
         settings.claims.dpop = false;
-        settings.resource.fields = match ecosystem {
-            Ecosystem::Cdr => {
-                vec![("x-v".to_owned(), "1".to_owned()), ("x-fapi-auth-date".to_owned(), DATE.to_owned())]
-            }
-            Ecosystem::Uae => vec![("x-fapi-auth-date".to_owned(), DATE.to_owned())],
-            _ => Vec::new(),
+        let fields: &[(&str, &str)] = if ecosystem == Ecosystem::Cdr {
+            &[("x-v", "1"), ("x-fapi-auth-date", DATE)]
+        } else if ecosystem == Ecosystem::Uae {
+            &[("x-fapi-auth-date", DATE)]
+        } else {
+            &[]
         };
+        settings.resource.fields =
+            fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         println!("{}", ecosystem.as_str());
         // Which version is served (AU-06), and where the configuration of SMART is, only the API knows. A route whose requests are
         // not signed compares no digests.

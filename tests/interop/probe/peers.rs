@@ -86,6 +86,7 @@ impl Peer {
     }
 
     /// Starts a program with this configuration on a free port, and waits until it accepts connections there.
+    #[expect(clippy::disallowed_methods, reason = "the deadline is in real time")]
     fn start(api: &Api<'_>, name: &str, template: &str, command: impl Fn() -> Command) -> Self {
         // Another process may take the port in between.
         for port in free_ports(10) {
@@ -118,6 +119,7 @@ impl Peer {
 }
 
 impl Drop for Peer {
+    #[expect(clippy::disallowed_methods, reason = "the deadline is in real time")]
     fn drop(&mut self) {
         // One that has ended has given its number back.
         if !self.runs() {

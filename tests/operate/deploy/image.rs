@@ -198,7 +198,8 @@ fn the_build_context_is_what_the_builders_need_and_no_more() {
         lines.map(|line| line.strip_prefix('!').unwrap_or_else(|| panic!("{line} is not an exception"))).collect();
     let builder = stages().remove(1);
     // tests/external/image.py runs what the second builder needs these for.
-    let trained_with = ["benches/exchange", "crates/sandbox/src", "deploy/build", "examples/train.rs"];
+    let trained_with =
+        ["benches/exchange", "crates/probe/src", "crates/sandbox/src", "deploy/build", "examples/train.rs"];
     let needed: BTreeSet<&str> = builder
         .iter()
         .filter(|(name, _)| name == "COPY")

@@ -27,7 +27,8 @@ pub mod signature;
 use std::fmt;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName};
 
 use crate::UnixTime;
 use crate::authorization_server::{Endpoint, EndpointError, JudgedRequest, Rules};
@@ -560,13 +561,14 @@ impl Authorized {
         self.key.as_deref().filter(|_| self.would_deny.is_none())
     }
 
-    /// The same, of which this is the method, the target as received, and the whole content: what its idempotency key names.
+    /// The same, of which this is the whole content: with method and target as received, it is what its idempotency key names.
     ///
     /// Of content that is a signed JWT, it is what is signed: who sends it again signs it again.
-    pub fn with_request(self, method: &Method, target: &str, content: &[u8]) -> Self {
+    pub fn with_request(self, request: &Parts, content: &[u8]) -> Self {
+        let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
         let signed = self.signed.as_ref().and_then(|signed| signed.payload());
         let content = signed.map_or(content, str::as_bytes);
-        let key = self.key.map(|key| Box::new(key.of_request(method, target, content)));
+        let key = self.key.map(|key| Box::new(key.of_request(&request.method, target, content)));
         Self { key, ..self }
     }
 
