@@ -120,6 +120,23 @@ impl<'s> Wire<'s> {
         self.note(call, sent, answer, time, began)
     }
 
+    /// Sends a call in a way of the module's, which has the way to the target and the request.
+    ///
+    /// # Errors
+    /// [`Ended`].
+    pub fn send_by(
+        &mut self,
+        call: &Call,
+        send: impl FnOnce(&Door, &Sent) -> Result<Response, NoAnswer>,
+    ) -> Result<Exchange, Ended> {
+        self.turn()?;
+        let (began, time) = (instant(), timestamp());
+        let sent = self.prepare(call);
+        let door = self.door(call);
+        let answer = if self.settings.dry { pretended() } else { send(&door, &sent) };
+        self.note(call, sent, answer, time, began)
+    }
+
     /// Sends several calls one after the other on one connection of HTTP/1.1, that of the first. Ends early if the server closes it.
     ///
     /// # Errors

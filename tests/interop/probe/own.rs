@@ -19,7 +19,8 @@ use tokio::runtime::Runtime;
 use super::world::{AUDIENCE, World, found, probed};
 use crate::support::participant::{brazilian, provider};
 use crate::support::program::Program;
-use crate::support::{DEADLINE, free_ports, http_client};
+use crate::support::redis::Redis;
+use crate::support::{DEADLINE, Folder, free_ports, http_client};
 
 /// A running gateway, and what it stands between.
 struct Stage {
@@ -131,6 +132,52 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// A second gateway for the same origin, with the same configuration.
+    fn replica(&self) -> (u16, Program, Folder) {
+        let folder = Folder::new();
+        for name in ["ca.pem", "server.pem", "server-key.pem", "nonce.key"] {
+            std::fs::copy(self.world.path(name), folder.path().join(name)).expect("the file is there");
+        }
+        let [port, admin] = free_ports(2)[..] else { unreachable!("two ports were asked for") };
+        let text = std::fs::read_to_string(self.world.path("gateway.yaml")).expect("the file is there");
+        let text = text
+            .replace(&format!("- address: 127.0.0.1:{}", self.port), &format!("- address: 127.0.0.1:{port}"))
+            .replace(&format!("\"127.0.0.1:{}\"", self.admin), &format!("\"127.0.0.1:{admin}\""));
+        folder.write("gateway.yaml", &text);
+        let mut gateway = Program::run(&folder);
+        gateway.says("key set read");
+        (port, gateway, folder)
+    }
+}
+
+#[test]
+fn what_replicas_do_not_share_is_found() {
+    let redis = Redis::start(&[]);
+    let store = format!("stores: {{ shared: {{ servers: [\"redis://127.0.0.1:{}\"] }} }}\n", redis.port());
+    for (replay, expected) in [("shared", &[][..]), ("memory", &["dpop-replay-at-once", "dpop-replay-elsewhere"][..])] {
+        let world = || {
+            let world = World::new();
+            let key: String = (1..33).map(|byte: u8| format!("{:02x}", byte.wrapping_mul(37))).collect();
+            world.file("nonce.key", &key);
+            world
+        };
+        let dpop = "dpop: { nonce: always, nonce_key: nonce.key }\n";
+        let more = format!("{store}replay: {{ store: {replay} }}\nrevocations: {{ store: shared }}\n");
+        let stage = Stage::start_in(world, "fapi2-security", dpop, &more, "");
+        let (port, _gateway, _folder) = stage.replica();
+        let mut settings = stage.settings(&[Plan::Fapi2Dpop]);
+        settings.claims.nonce = Nonce::Always;
+        settings.target.addresses.push(([127, 0, 0, 1], port).into());
+        let modules =
+            ["dpop-replay", "dpop-replay-at-once", "dpop-replay-elsewhere", "dpop-nonce-elsewhere", "tls-replicas"];
+        let report = probed(&settings, &modules.map(str::to_owned));
+        let names: Vec<String> = found(&report).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, expected, "{replay}: {:#?}", found(&report));
+        assert_eq!(report.count(Verdict::Pass) + expected.len(), modules.len());
+    }
+}
+
 /// Nothing is found, and at least this many modules had something to look at.
 #[track_caller]
 fn passes(settings: &Settings, at_least: usize) {
@@ -214,7 +261,15 @@ fn it_keeps_what_ecosystems_add() {
             world.clients[0] = client;
             world
         };
-        let profile = format!("{{ base: fapi2-security, ecosystem: {} }}", ecosystem.as_str());
+        let base = match ecosystem {
+            Ecosystem::UkObie31 | Ecosystem::UkObie40 | Ecosystem::Brazil | Ecosystem::Cdr | Ecosystem::Ksa => {
+                "fapi1-advanced"
+            }
+            Ecosystem::BerlinGroup | Ecosystem::Uae | Ecosystem::Fdx | Ecosystem::ConnectId | Ecosystem::Smart => {
+                "fapi2-security"
+            }
+        };
+        let profile = format!("{{ base: {base}, ecosystem: {} }}", ecosystem.as_str());
         let route = match ecosystem {
             Ecosystem::UkObie31 | Ecosystem::UkObie40 | Ecosystem::Brazil | Ecosystem::Uae | Ecosystem::Ksa => {
                 "    idempotency_key: required\n"

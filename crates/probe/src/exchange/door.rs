@@ -1,5 +1,6 @@
 //! Connections to the target: who presents which certificate.
 
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +15,17 @@ use crate::settings::Certificate;
 
 /// A TLS connection that blocks.
 pub type Stream = StreamOwned<ClientConnection, TcpStream>;
+
+/// What became of a request that was sent before the handshake ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Early {
+    /// The session does not allow it, so nothing was sent.
+    NotAllowed,
+    /// The server did not take it.
+    NotTaken,
+    /// The server took it.
+    Taken,
+}
 
 /// How a connection is opened.
 #[derive(Clone)]
@@ -38,7 +50,55 @@ impl Door {
     /// # Errors
     /// [`NoAnswer`].
     pub fn open(&self) -> Result<Stream, NoAnswer> {
-        let config = self.config()?;
+        self.open_as(&Arc::new(self.config()?))
+    }
+
+    /// Opens a connection that may resume an earlier one of the same configuration.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub fn open_as(&self, config: &Arc<ClientConfig>) -> Result<Stream, NoAnswer> {
+        let mut stream = self.begin(config)?;
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).map_err(NoAnswer::of)?;
+        }
+        Ok(stream)
+    }
+
+    /// Opens a connection that sends a request before the handshake has ended (RFC 8446 §2.3), if the session that it resumes allows
+    /// that. Says whether it was allowed, and then whether the server took it.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub fn open_early(&self, config: &Arc<ClientConfig>, request: &[u8]) -> Result<(Stream, Early), NoAnswer> {
+        let mut stream = self.begin(config)?;
+        let sent = match stream.conn.early_data() {
+            None => false,
+            Some(mut early) => early.write_all(request).is_ok(),
+        };
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).map_err(NoAnswer::of)?;
+        }
+        let early = match (sent, stream.conn.is_early_data_accepted()) {
+            (false, _) => Early::NotAllowed,
+            (true, false) => Early::NotTaken,
+            (true, true) => Early::Taken,
+        };
+        Ok((stream, early))
+    }
+
+    /// A configuration whose connections resume each other.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub fn resuming(&self) -> Result<Arc<ClientConfig>, NoAnswer> {
+        let mut config = self.config()?;
+        config.resumption = Resumption::in_memory_sessions(4);
+        config.enable_early_data = true;
+        Ok(Arc::new(config))
+    }
+
+    fn begin(&self, config: &Arc<ClientConfig>) -> Result<Stream, NoAnswer> {
         let name = self.server_name()?;
         let socket = TcpStream::connect_timeout(&self.address, self.timeout).map_err(NoAnswer::Connect)?;
         let limits = socket.set_read_timeout(Some(self.timeout));
@@ -47,12 +107,8 @@ impl Door {
             .and_then(|()| socket.set_nodelay(true))
             .map_err(NoAnswer::Connect)?;
         let connection =
-            ClientConnection::new(Arc::new(config), name).map_err(|error| NoAnswer::Tls(error.to_string()))?;
-        let mut stream = StreamOwned::new(connection, socket);
-        while stream.conn.is_handshaking() {
-            stream.conn.complete_io(&mut stream.sock).map_err(NoAnswer::of)?;
-        }
-        Ok(stream)
+            ClientConnection::new(Arc::clone(config), name).map_err(|error| NoAnswer::Tls(error.to_string()))?;
+        Ok(StreamOwned::new(connection, socket))
     }
 
     /// The name in the handshake as rustls takes it.

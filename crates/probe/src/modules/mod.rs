@@ -13,6 +13,7 @@ mod published;
 mod replay;
 mod requests;
 mod responses;
+mod resumption;
 mod signatures;
 mod tls;
 mod tokens;
@@ -36,6 +37,7 @@ pub fn all() -> Vec<Module> {
         published::MODULES,
         fapi1::MODULES,
         tls::MODULES,
+        resumption::MODULES,
         signatures::MODULES,
     ];
     [general.as_slice(), ecosystems::MODULES].concat().concat()

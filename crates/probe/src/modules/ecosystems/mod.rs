@@ -43,7 +43,7 @@ const INTERACTION_ID: &str = "x-fapi-interaction-id";
 // Good calls.
 
 /// A good call, with an id of its own where an ecosystem needs one.
-fn good(session: &mut Session<'_>) -> Result<Call, Stop> {
+pub(super) fn good(session: &mut Session<'_>) -> Result<Call, Stop> {
     let call = session.good()?;
     Ok(complete(session, call))
 }
