@@ -9,6 +9,7 @@ use fapi::ecosystem::Ecosystem::{self, BerlinGroup, Brazil, Cdr, ConnectId, Fdx,
 use fapi::ecosystem::{HeaderError, MediaTypeError, Versions};
 use fapi::jose::keys::{Algorithm, KeySet};
 use http::StatusCode;
+use probe::module::Module;
 use probe::plan::Plan;
 use probe::report::Verdict;
 use probe::run::modules_of;
@@ -385,11 +386,32 @@ fn each_module_tells_a_right_server_from_a_wrong_and_a_dead_one() {
     }
 }
 
+/// The modules of an ecosystem that look at answers, and not at TLS.
+fn answered_modules(ecosystem: Ecosystem) -> Vec<Module> {
+    let mut modules = modules_of(&[Plan::Ecosystem(ecosystem)]);
+    modules.retain(|module| module.name != RESUMPTION);
+    modules
+}
+
+const RESUMPTION: &str = "brazil-tls-resumption";
+
+/// The server of these tests does so; one that does not is the gateway of this repository, in its own tests.
+#[test]
+fn a_server_that_resumes_sessions_is_none_of_brazil() {
+    let world = World::new(KeyKind::Ps256);
+    let fields = fields(Ecosystem::Brazil);
+    let handler = right(&world, Ecosystem::Brazil);
+    let report = world.report(Plan::Ecosystem(Ecosystem::Brazil), RESUMPTION, handler, &|settings: &mut Settings| {
+        settings.resource.fields.clone_from(&fields);
+    });
+    assert_eq!(report.verdict, Verdict::Fail, "{report:#?}");
+}
+
 #[test]
 fn each_module_of_an_ecosystem_is_in_the_table() {
     for ecosystem in Ecosystem::ALL {
         let rows = ROWS.iter().filter(|(ecosystems, _)| ecosystems.contains(ecosystem));
-        is_complete(&modules_of(&[Plan::Ecosystem(*ecosystem)]), rows.map(|(_, row)| row.module));
+        is_complete(&answered_modules(*ecosystem), rows.map(|(_, row)| row.module));
     }
 }
 
@@ -397,7 +419,7 @@ fn each_module_of_an_ecosystem_is_in_the_table() {
 fn nothing_is_changed_unless_that_is_allowed() {
     let world = World::new(KeyKind::Ps256);
     for ecosystem in Ecosystem::ALL {
-        for module in modules_of(&[Plan::Ecosystem(*ecosystem)]) {
+        for module in answered_modules(*ecosystem) {
             let inner = right(&world, *ecosystem);
             let handler: Handler = Arc::new(move |request| {
                 assert_eq!(request.method, "GET");
