@@ -125,10 +125,18 @@ struct Told {
 }
 
 impl Watch for Told {
-    fn begins(&mut self, _: usize, _: usize, _: &Module) {}
+    /// On a terminal, the module that runs stands in the last line until it has ended.
+    fn begins(&mut self, number: usize, of: usize, module: &Module) {
+        if self.colour {
+            let _ = super::print(&format!("[{number}/{of}] {} ...", module.name));
+        }
+    }
 
     fn ended(&mut self, number: usize, of: usize, module: &ModuleReport) {
         let mut text = module_lines(number, of, module, self.colour);
+        if self.colour {
+            text.insert_str(0, CLEAR);
+        }
         if self.dry {
             text.extend(module.reason.iter().map(|reason| format!("    {reason}\n")));
             text.extend(module.steps.iter().map(planned));
@@ -138,6 +146,9 @@ impl Watch for Told {
         }
     }
 }
+
+/// Goes to the start of the line and clears it (ECMA-48).
+const CLEAR: &str = "\r\x1b[K";
 
 /// A step of a dry run.
 fn planned(step: &Step) -> String {
