@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use http::StatusCode;
-
 use crate::exchange::{NoAnswer, Response};
 use crate::report::Verdict;
 
@@ -53,7 +51,7 @@ impl Refusal {
             Err(_) => Verdict::Inconclusive,
             Ok(response) if self.is_named(response) => Verdict::Pass,
             // It would have refused a good call too.
-            Ok(response) if response.status == StatusCode::TOO_MANY_REQUESTS => Verdict::Inconclusive,
+            Ok(response) if response.says_nothing() => Verdict::Inconclusive,
             Ok(response) if !response.status.is_client_error() => Verdict::Fail,
             Ok(_) => Verdict::Warning,
         }
@@ -82,6 +80,8 @@ impl fmt::Display for Refusal {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
 
     fn answer(status: u16, challenge: &str) -> Result<Response, NoAnswer> {
@@ -96,7 +96,8 @@ mod tests {
         assert_eq!(judge(401, "Bearer realm=\"a\""), Verdict::Warning);
         assert_eq!(judge(403, "Bearer error=\"invalid_token\""), Verdict::Warning);
         assert_eq!(judge(429, "Bearer error=\"invalid_token\""), Verdict::Inconclusive);
-        for status in [200, 204, 302, 500, 503] {
+        assert_eq!(judge(503, "Bearer error=\"invalid_token\""), Verdict::Inconclusive);
+        for status in [200, 204, 302, 500] {
             assert_eq!(judge(status, "Bearer error=\"invalid_token\""), Verdict::Fail, "{status}");
         }
     }

@@ -1,6 +1,5 @@
 //! Revokes a token, at the authorization server or wherever the target hears of revocations.
 
-use std::net::TcpStream;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -17,6 +16,7 @@ use crate::exchange::http1::Connection;
 use crate::sent::Sent;
 use crate::session::{Stop, observed, skip};
 use crate::settings::{Revoke, Settings, Target};
+use crate::socket::Socket;
 use crate::wire::Wire;
 
 /// Revokes a token of a client.
@@ -73,8 +73,7 @@ fn post(
     let timeout = settings.limits.timeout;
     let exchange = match url.scheme_str() {
         Some("http") if address.ip().to_canonical().is_loopback() => wire.elsewhere(address, sent, |sent| {
-            let socket = TcpStream::connect_timeout(&address, timeout).map_err(NoAnswer::Connect)?;
-            socket.set_read_timeout(Some(timeout)).map_err(NoAnswer::Connect)?;
+            let socket = Socket::connect(address, timeout).map_err(NoAnswer::Connect)?;
             Connection::new(socket).exchange(&sent.http1(), false)
         })?,
         _ => {

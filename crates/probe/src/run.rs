@@ -43,7 +43,8 @@ pub fn run<'s>(
     }
     let mut session = Session::new(Wire::new(settings, Transcript::new(transcript)), &settings.plans);
     let mut reports = Vec::new();
-    let mut ended = None;
+    // Whoever is not there would be called for every module.
+    let mut ended = session.wire().reach().err();
     for (number, module) in (1..).zip(&modules) {
         watch.begins(number, modules.len(), module);
         let report = match &ended {
@@ -94,6 +95,7 @@ fn one(session: &mut Session<'_>, module: &Module, plans: &[Plan], ended: &mut O
             Some(verdict) => (verdict, None),
         },
     };
+    let reason = reason.map(|reason| session.wire().hide(&reason));
     if session.settings().dry {
         let reason = reason.filter(|_| verdict == Verdict::Skipped).or_else(|| Some("nothing was sent".to_owned()));
         return report_of(module, plans, Verdict::Skipped, reason, steps);

@@ -70,7 +70,11 @@ impl Sent {
         }
         for (field, value) in &call.fields {
             fields.push((field.clone(), value.replace(TOKEN, token)));
-            shown.push((field.clone(), value.replace(TOKEN, &name)));
+            let hidden = is_secret(field) && !value.contains(TOKEN);
+            let variable = format!("HEADER_{}", field.to_ascii_uppercase().replace('-', "_"));
+            let told = if hidden { format!("${variable}") } else { value.replace(TOKEN, &name) };
+            shown.push((field.clone(), told));
+            secrets.extend(hidden.then(|| (value.clone(), variable)));
         }
         let own_target = call.target.replace(TOKEN, token);
         let body = call.body.as_ref().map(|body| body.replace(TOKEN, token).into_bytes());
@@ -126,10 +130,9 @@ impl Sent {
         bytes
     }
 
-    /// Puts the names of the secrets into a text of the server's.
-    pub fn without_secrets(&self, text: &str) -> String {
-        let hidden = |text: String, (secret, name): &(String, String)| text.replace(secret, &format!("${name}"));
-        self.secrets.iter().fold(text.to_owned(), hidden)
+    /// The secrets in it, each with the name that stands in its place.
+    pub fn secrets(&self) -> &[(String, String)] {
+        &self.secrets
     }
 
     /// The request as a command line for curl. The keys and secrets are variables of the shell.
@@ -155,6 +158,13 @@ impl Sent {
         words.push(quoted(&format!("{}{}", target.origin(), self.shown.target)));
         words.join(" \\\n  ")
     }
+}
+
+/// Whether the value of a field is a secret by the field's name, as a configuration may have it.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let marks = ["key", "secret", "password", "credential", "token", "cookie", "authorization"];
+    name != "x-idempotency-key" && marks.iter().any(|mark| name.contains(mark))
 }
 
 /// The name of what a connection presents, for variables.
@@ -193,7 +203,7 @@ fn quoted(text: &str) -> String {
 
 /// Whether a text begins with the name of a variable that stands for a secret.
 fn starts_variable(text: &str) -> bool {
-    ["TOKEN", "PROOF", "CLIENT", "SIGNATURE"].iter().any(|name| text.starts_with(name))
+    ["TOKEN", "PROOF", "CLIENT", "SIGNATURE", "HEADER"].iter().any(|name| text.starts_with(name))
 }
 
 #[cfg(test)]

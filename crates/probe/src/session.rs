@@ -362,11 +362,14 @@ impl<'s> Session<'s> {
     /// [`Stop`] if nothing is sent any more.
     pub fn accepted(&mut self, title: &str, call: &Call) -> Result<Option<Response>, Stop> {
         let exchange = self.answered(call)?;
-        let good = matches!(&exchange.answer, Ok(response) if response.is_success());
         let told = observed(&exchange.answer);
-        let verdict = if good { Verdict::Pass } else { Verdict::Fail };
+        let verdict = match &exchange.answer {
+            Ok(response) if response.is_success() => Verdict::Pass,
+            Ok(response) if !response.says_nothing() => Verdict::Fail,
+            Ok(_) | Err(_) => Verdict::Inconclusive,
+        };
         self.note(title, Role::Check, "2xx", told, verdict, call, &exchange);
-        Ok(exchange.answer.ok().filter(|_| good))
+        Ok(exchange.answer.ok().filter(|_| verdict == Verdict::Pass))
     }
 
     /// Sends a call of which the module judges the answer itself.
@@ -429,9 +432,11 @@ impl<'s> Session<'s> {
             (Verdict::Fail, Severity::Warning) => Verdict::Warning,
             (verdict, _) => verdict,
         };
-        let step =
-            Step { title: title.to_owned(), role, curl, expected: expected.to_owned(), observed, verdict, exchanges };
-        self.steps.push(step);
+        // An answer can repeat anything that was sent.
+        let hide = |text: &str| self.wire.hide(text);
+        let (title, expected, observed) = (hide(title), hide(expected), hide(&observed));
+        let curl = curl.map(|curl| hide(&curl));
+        self.steps.push(Step { title, role, curl, expected, observed, verdict, exchanges });
     }
 }
 

@@ -8,6 +8,7 @@ use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
 use crate::exchange::{NoAnswer, Response};
+use crate::secrets::Secrets;
 use crate::sent::Sent;
 
 /// The most characters of an answer's content that are written; that of a success is not, since it may be a customer's.
@@ -18,12 +19,13 @@ pub struct Transcript<'w> {
     out: Option<&'w mut dyn Write>,
     hash: Context,
     lines: u64,
+    secrets: Secrets,
 }
 
 /// The circumstances of one exchange.
-pub struct Circumstances<'c> {
+pub struct Circumstances {
     /// The module that made it.
-    pub module: &'c str,
+    pub module: String,
     /// When it began, RFC 3339.
     pub time: String,
     /// The address that was called.
@@ -37,37 +39,47 @@ pub struct Circumstances<'c> {
 impl<'w> Transcript<'w> {
     /// Writes to `out`, or only counts and hashes.
     pub fn new(out: Option<&'w mut dyn Write>) -> Self {
-        Self { out, hash: Context::new(&SHA256), lines: 0 }
+        Self { out, hash: Context::new(&SHA256), lines: 0, secrets: Secrets::default() }
     }
 
     /// Notes a request and its answer, and gives the number of the line.
     ///
     /// # Errors
     /// If the line cannot be written.
-    pub fn request(
-        &mut self,
-        of: &Circumstances<'_>,
-        sent: &Sent,
-        answer: &Result<Response, NoAnswer>,
-    ) -> io::Result<u64> {
+    pub fn request(&mut self, of: &Circumstances, sent: &Sent, answer: &Result<Response, NoAnswer>) -> io::Result<u64> {
         let request = json!({
             "method": sent.method,
             "target": sent.shown.target,
             "fields": sent.shown.fields,
             "content_bytes": sent.body.as_ref().map_or(0, Vec::len),
         });
-        let answer = match answer {
-            Ok(response) => response_of(sent, response),
-            Err(error) => json!({ "none": error.to_string() }),
-        };
-        self.line(of, json!({ "request": request, "answer": answer }))
+        self.line(of, json!({ "request": request, "answer": answer_of(answer) }))
+    }
+
+    /// Notes bytes that are no good request, and the first answer to them.
+    ///
+    /// # Errors
+    /// If the line cannot be written.
+    pub fn raw(&mut self, of: &Circumstances, bytes: &[u8], answer: &Result<Response, NoAnswer>) -> io::Result<u64> {
+        let bytes = String::from_utf8_lossy(bytes);
+        self.line(of, json!({ "bytes": bytes, "answer": answer_of(answer) }))
+    }
+
+    /// What must not be written.
+    pub fn secrets(&mut self) -> &mut Secrets {
+        &mut self.secrets
+    }
+
+    /// A text without what must not be written.
+    pub fn hide(&self, text: &str) -> String {
+        self.secrets.hide(text)
     }
 
     /// Notes a handshake that has no request, and gives the number of the line.
     ///
     /// # Errors
     /// If the line cannot be written.
-    pub fn handshake(&mut self, of: &Circumstances<'_>, offered: &str, answer: &str) -> io::Result<u64> {
+    pub fn handshake(&mut self, of: &Circumstances, offered: &str, answer: &str) -> io::Result<u64> {
         self.line(of, json!({ "handshake": offered, "answer": answer }))
     }
 
@@ -81,7 +93,7 @@ impl<'w> Transcript<'w> {
         HEXLOWER.encode(self.hash.clone().finish().as_ref())
     }
 
-    fn line(&mut self, of: &Circumstances<'_>, what: Value) -> io::Result<u64> {
+    fn line(&mut self, of: &Circumstances, what: Value) -> io::Result<u64> {
         self.lines = self.lines.saturating_add(1);
         let mut line = json!({
             "number": self.lines,
@@ -94,7 +106,7 @@ impl<'w> Transcript<'w> {
         if let (Some(line), Value::Object(what)) = (line.as_object_mut(), what) {
             line.extend(what);
         }
-        let mut bytes = line.to_string().into_bytes();
+        let mut bytes = self.secrets.hide(&line.to_string()).into_bytes();
         bytes.push(b'\n');
         self.hash.update(&bytes);
         if let Some(out) = &mut self.out {
@@ -104,17 +116,29 @@ impl<'w> Transcript<'w> {
     }
 }
 
-fn response_of(sent: &Sent, response: &Response) -> Value {
-    let hide = |text: &str| sent.without_secrets(text);
-    let fields: Vec<_> = response.fields.iter().map(|(name, value)| (name.clone(), hide(value))).collect();
-    let mut answer = json!({
+fn answer_of(answer: &Result<Response, NoAnswer>) -> Value {
+    let response = match answer {
+        Ok(response) => response,
+        Err(error) => return json!({ "none": error.to_string() }),
+    };
+    let fields = response.fields.iter().map(|(name, value)| (name.as_str(), shown(name, value)));
+    let mut told = json!({
         "status": response.status.as_u16(),
-        "fields": fields,
+        "fields": fields.collect::<Vec<_>>(),
         "content_bytes": response.body.len(),
     });
     if !response.is_success() {
-        let text: String = hide(&String::from_utf8_lossy(&response.body)).chars().take(MAX_SHOWN).collect();
-        answer["content"] = json!(text);
+        let text: String = String::from_utf8_lossy(&response.body).chars().take(MAX_SHOWN).collect();
+        told["content"] = json!(text);
     }
-    answer
+    told
+}
+
+/// The value of a field, but for those that are secret whatever they have.
+fn shown(name: &str, value: &str) -> String {
+    match name {
+        "set-cookie" => "$COOKIE".to_owned(),
+        "location" => value.split(['?', '#']).next().unwrap_or_default().to_owned(),
+        _ => value.to_owned(),
+    }
 }

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::{Method, StatusCode, Uri};
+
 use crate::call::{Call, Presents};
 use crate::clock::{instant, now, timestamp};
 use crate::exchange::door::{Door, Stream};
@@ -12,8 +14,8 @@ use crate::exchange::http1::Connection;
 use crate::exchange::{NoAnswer, Response, http2};
 use crate::sent::{Sent, presented};
 use crate::settings::{Certificate, Settings};
+use crate::socket::Socket;
 use crate::transcript::{Circumstances, Transcript};
-use http::{Method, StatusCode, Uri};
 
 /// Why nothing is sent any more.
 #[derive(Debug, thiserror::Error)]
@@ -153,7 +155,10 @@ impl<'s> Wire<'s> {
                 continue;
             }
             let answer = match &mut connection {
-                Some(open) => open.exchange(&sent.http1(), call.method == "HEAD"),
+                Some(open) => {
+                    open.stream().sock.extend(self.settings.limits.timeout);
+                    open.exchange(&sent.http1(), call.method == "HEAD")
+                }
                 None => self.door(call).open().and_then(|stream| {
                     connection.insert(Connection::new(stream)).exchange(&sent.http1(), call.method == "HEAD")
                 }),
@@ -178,7 +183,6 @@ impl<'s> Wire<'s> {
     ) -> Result<(Vec<Result<Response, NoAnswer>>, u64), Ended> {
         self.turn()?;
         let (began, time) = (instant(), timestamp());
-        let sent = self.prepare(call);
         let mut read = Vec::new();
         let opened = if self.settings.dry { None } else { Some(self.door(call).open()) };
         match opened {
@@ -197,8 +201,10 @@ impl<'s> Wire<'s> {
             Some(Err(error)) => Err(NoAnswer::Malformed(error.to_string())),
             None => Err(NoAnswer::Closed),
         };
-        let exchange = self.note(call, sent, first, time, began)?;
-        Ok((read, exchange.line))
+        self.learn_fields(bytes);
+        let of = self.circumstances(call, time, began);
+        let line = self.transcript.raw(&of, bytes, &first)?;
+        Ok((read, line))
     }
 
     /// Sends the same requests at the same moment, each on a connection of its own that is open before.
@@ -206,9 +212,8 @@ impl<'s> Wire<'s> {
     /// # Errors
     /// [`Ended`].
     pub fn send_at_once(&mut self, calls: Vec<(Call, Sent)>) -> Result<Vec<Exchange>, Ended> {
-        for _ in &calls {
-            self.turn()?;
-        }
+        // They go out together, so they wait for the time of all of them.
+        self.turns(calls.len())?;
         let (began, time) = (instant(), timestamp());
         if self.settings.dry {
             let noted = calls.into_iter();
@@ -253,7 +258,7 @@ impl<'s> Wire<'s> {
         }
         let answer = shake(address, self.settings.limits.timeout);
         let of = Circumstances {
-            module: &self.module,
+            module: self.module.clone(),
             time,
             address: address.to_string(),
             presented: None,
@@ -291,12 +296,13 @@ impl<'s> Wire<'s> {
         let (began, time) = (instant(), timestamp());
         let answer = if self.settings.dry { pretended() } else { send(&sent) };
         let of = Circumstances {
-            module: &self.module,
+            module: self.module.clone(),
             time,
             address: address.to_string(),
             presented: None,
             took: began.elapsed(),
         };
+        self.learn_all(&sent);
         let line = self.transcript.request(&of, &sent, &answer)?;
         Ok(Exchange { sent, answer, line })
     }
@@ -339,21 +345,87 @@ impl<'s> Wire<'s> {
         {
             self.nonces.insert(self.settings.target.origin(), nonce.to_owned());
         }
-        let of = Circumstances {
-            module: &self.module,
-            time,
-            address: self.address(call.replica).to_string(),
-            presented: presented(&call.presents),
-            took: began.elapsed(),
-        };
+        self.learn_all(&sent);
+        if let Ok(response) = &answer
+            && response.status == StatusCode::TOO_MANY_REQUESTS
+        {
+            self.back_off(response);
+        }
+        let of = self.circumstances(call, time, began);
         let line = self.transcript.request(&of, &sent, &answer)?;
         Ok(Exchange { sent, answer, line })
     }
 
+    fn circumstances(&self, call: &Call, time: String, began: Instant) -> Circumstances {
+        Circumstances {
+            module: self.module.clone(),
+            time,
+            address: self.address(call.replica).to_string(),
+            presented: presented(&call.presents),
+            took: began.elapsed(),
+        }
+    }
+
+    /// Keeps a secret out of everything that is written.
+    pub fn learn(&mut self, secret: &str, name: &str) {
+        self.transcript.secrets().learn(secret, name);
+    }
+
+    /// A text without the secrets of the run.
+    pub fn hide(&self, text: &str) -> String {
+        self.transcript.hide(text)
+    }
+
+    fn learn_all(&mut self, sent: &Sent) {
+        for (secret, name) in sent.secrets() {
+            self.transcript.secrets().learn(secret, name);
+        }
+    }
+
+    /// Learns what stands in the fields of bytes that a module wrote itself.
+    fn learn_fields(&mut self, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        for line in text.lines() {
+            let Some((name, value)) = line.split_once(':') else { continue };
+            if name.eq_ignore_ascii_case("dpop") {
+                self.learn(value.trim(), "PROOF");
+            } else if name.eq_ignore_ascii_case("authorization") {
+                self.learn(value.trim().rsplit(' ').next().unwrap_or_default(), "TOKEN");
+            }
+        }
+    }
+
+    /// Waits for as long as a target asks for, within reason.
+    fn back_off(&mut self, response: &Response) {
+        let asked = response.sole("retry-after").and_then(|value| value.trim().parse().ok()).unwrap_or(1);
+        self.next = instant().checked_add(Duration::from_secs(asked).min(LONGEST_PAUSE));
+    }
+
+    /// Whether the target can be reached at all.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn reach(&mut self) -> Result<(), String> {
+        if self.settings.dry {
+            return Ok(());
+        }
+        let address = self.address(0);
+        match Socket::connect(address, self.settings.limits.timeout) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("{address} cannot be reached: {error}")),
+        }
+    }
+
     /// Waits for its turn.
     fn turn(&mut self) -> Result<(), Ended> {
+        self.turns(1)
+    }
+
+    /// Waits for the turn of so many requests.
+    fn turns(&mut self, count: usize) -> Result<(), Ended> {
         let limits = self.settings.limits;
-        if self.transcript.lines() >= limits.total {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        if self.transcript.lines().saturating_add(count.into()) > limits.total {
             return Err(Ended::Total(limits.total));
         }
         if self.settings.dry {
@@ -362,10 +434,14 @@ impl<'s> Wire<'s> {
         let now = instant();
         let at = self.next.filter(|next| *next > now).unwrap_or(now);
         std::thread::sleep(at.saturating_duration_since(now));
-        self.next = at.checked_add(Duration::from_secs(1).checked_div(limits.rate).unwrap_or_default());
+        let pause = Duration::from_secs(1).saturating_mul(count).checked_div(limits.rate).unwrap_or_default();
+        self.next = at.checked_add(pause);
         Ok(())
     }
 }
+
+/// The longest pause that a target can ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// What a dry run goes on with.
 fn pretended() -> Result<Response, NoAnswer> {

@@ -5,7 +5,7 @@ mod written;
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use ::probe::authorization::{Authentication, Given, Grant, Server, Source, Visit};
@@ -413,6 +413,7 @@ impl Reader {
             grant: grant?,
             resource: written.resource,
             roots: roots?,
+            metadata: OnceLock::new(),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use probe::authorization::{Authentication, Grant, Server, Source};
@@ -124,6 +125,7 @@ impl Stage {
             grant,
             resource: Some(RESOURCE.to_owned()),
             roots: settings.target.roots.clone(),
+            metadata: OnceLock::new(),
         }));
         settings
     }

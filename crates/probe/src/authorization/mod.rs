@@ -16,8 +16,10 @@ use crate::session::{Binding, Stop, skip};
 use crate::settings::Settings;
 use crate::wire::Wire;
 
-/// How long before its end a token is not used any more, in seconds.
+/// How long before its end a token is not used any more, in seconds; a quarter of a life that is shorter.
 const MARGIN: u64 = 30;
+/// How often a token is asked for that cannot be had.
+const TRIES: u32 = 2;
 
 /// Where tokens come from. Holds tokens and keys, so it does not implement `Debug`.
 pub enum Source {
@@ -42,16 +44,33 @@ pub struct Given {
 #[derive(Default)]
 pub struct Wallet {
     tokens: HashMap<(usize, Binding), (Token, u64)>,
+    /// Why no token could be had, and how often it was tried.
+    failed: HashMap<(usize, Binding), (String, u32)>,
 }
 
 impl Wallet {
     /// The token of a client, one for the whole run unless its life ends.
     pub(crate) fn token(&mut self, wire: &mut Wire<'_>, client: usize, binding: Binding) -> Result<Token, Stop> {
-        let kept = self.tokens.get(&(client, binding)).filter(|(_, until)| *until > now().saturating_add(MARGIN));
-        match kept {
-            Some((token, _)) => Ok(token.clone()),
-            None => self.another(wire, client, binding),
+        let key = (client, binding);
+        if let Some((token, until)) = self.tokens.get(&key)
+            && *until > now()
+        {
+            return Ok(token.clone());
         }
+        if let Some((why, tries)) = self.failed.get(&key)
+            && *tries >= TRIES
+        {
+            return Err(Stop::Inconclusive(why.clone()));
+        }
+        let token = self.another(wire, client, binding);
+        if let Err(Stop::Inconclusive(why)) = &token {
+            let (known, tries) = self.failed.entry(key).or_default();
+            why.clone_into(known);
+            // Nobody logs in again for each module.
+            let person = matches!(&wire.settings().source, Source::Server(server) if server.needs_a_person());
+            *tries = tries.saturating_add(if person { TRIES } else { 1 });
+        }
+        token
     }
 
     /// A token that was not used yet; one that is given is always the same.
@@ -79,6 +98,9 @@ impl Wallet {
             Binding::Certificate => format!("TOKEN_{}", client.saturating_add(1)),
             Binding::Dpop => format!("TOKEN_DPOP_{}", client.saturating_add(1)),
         };
+        wire.learn(&text, &name);
+        let left = until.saturating_sub(now());
+        let until = until.saturating_sub(MARGIN.min(left / 4));
         let token = Token { text, name };
         self.tokens.insert((client, binding), (token.clone(), until));
         Ok(token)

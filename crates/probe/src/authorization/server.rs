@@ -1,7 +1,7 @@
 //! Tokens of an authorization server: client credentials, or a code that a person fetches (RFC 6749 §4.1, §4.4, RFC 9126).
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -43,6 +43,8 @@ pub struct Server {
     pub resource: Option<String>,
     /// The authorities that the certificate of the server may be of.
     pub roots: Arc<RootCertStore>,
+    /// Its metadata, once they were read.
+    pub metadata: OnceLock<Value>,
 }
 
 /// How clients authenticate (FAPI 2.0 §5.3.2.1).
@@ -68,10 +70,15 @@ pub enum Grant {
 }
 
 impl Server {
+    /// Whether somebody has to log in for a token.
+    pub(crate) fn needs_a_person(&self) -> bool {
+        matches!(self.grant, Grant::Code { .. })
+    }
+
     /// Asks for a token, and gives it with the time at which it ends.
     pub(crate) fn token(&self, wire: &mut Wire<'_>, client: usize, binding: Binding) -> Result<(String, u64), Stop> {
         let scope = wire.settings().resource.scope.clone();
-        let endpoint = self.endpoint(wire, self.token_endpoint.as_ref(), "token_endpoint")?;
+        let endpoint = self.endpoint(wire, self.token_endpoint.as_ref(), "token_endpoint", binding)?;
         let mut form = match &self.grant {
             Grant::ClientCredentials => vec![("grant_type", "client_credentials".to_owned())],
             Grant::Code { redirect_uri, visit } => {
@@ -93,15 +100,16 @@ impl Server {
         let token = answer.get("access_token").and_then(Value::as_str).filter(|token| !token.is_empty());
         let told = response.summary();
         let token = token.ok_or_else(|| failed(format!("the authorization server answered {told} without a token")))?;
-        let lifetime = answer.get("expires_in").and_then(Value::as_u64).unwrap_or(60);
+        let lifetime = answer.get("expires_in").and_then(Value::as_u64).unwrap_or(UNSAID);
         Ok((token.to_owned(), now().saturating_add(lifetime)))
     }
 
     /// Revokes a token (RFC 7009 §2.1).
     pub(crate) fn revoke(&self, wire: &mut Wire<'_>, client: usize, token: &str) -> Result<(), Stop> {
-        let endpoint = self.endpoint(wire, self.revocation_endpoint.as_ref(), "revocation_endpoint")?;
+        let endpoint = self.endpoint(wire, self.revocation_endpoint.as_ref(), "revocation_endpoint", Binding::Dpop)?;
         let form = vec![("token", token.to_owned()), ("token_type_hint", "access_token".to_owned())];
-        let response = self.post(wire, client, Binding::Certificate, &endpoint, form)?;
+        // No proof is needed there, and no certificate but to authenticate.
+        let response = self.post_once(wire, client, Binding::Dpop, &endpoint, &form, None)?;
         match response.is_success() {
             true => Ok(()),
             false => Err(failed(format!("the revocation was answered {}", response.summary()))),
@@ -132,13 +140,14 @@ impl Server {
         ];
         form.extend(scope.map(|scope| ("scope", scope.to_owned())));
         form.extend(self.resource.clone().map(|resource| ("resource", resource)));
-        let par = self.endpoint(wire, self.par_endpoint.as_ref(), "pushed_authorization_request_endpoint")?;
+        let par = self.endpoint(wire, self.par_endpoint.as_ref(), "pushed_authorization_request_endpoint", binding)?;
         let pushed = self.post(wire, client, binding, &par, form)?;
         let answer = pushed.json().unwrap_or_default();
         let request_uri = answer.get("request_uri").and_then(Value::as_str);
         let told = pushed.summary();
         let request_uri = request_uri.ok_or_else(|| failed(format!("the pushed request was answered {told}")))?;
-        let authorization = self.endpoint(wire, self.authorization_endpoint.as_ref(), "authorization_endpoint")?;
+        let authorization =
+            self.endpoint(wire, self.authorization_endpoint.as_ref(), "authorization_endpoint", Binding::Dpop)?;
         let query = encoded(&[("client_id", client_id), ("request_uri", request_uri.to_owned())]);
         let separator = if authorization.query().is_some() { '&' } else { '?' };
         let ended = visit(&format!("{authorization}{separator}{query}")).map_err(failed)?;
@@ -148,6 +157,13 @@ impl Server {
             let mut pairs = form_urlencoded::parse(query.as_bytes());
             pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
         };
+        if let Some(error) = parameter("error") {
+            return Err(failed(format!("the authorization server refused the login: {error}")));
+        }
+        // RFC 9207 §2.4.
+        if parameter("iss").is_some_and(|iss| iss != self.issuer) {
+            return Err(failed("the URL that the browser ended on is of another issuer".to_owned()));
+        }
         if parameter("state").as_deref() != Some(state.as_str()) {
             return Err(failed("the URL that the browser ended on has another `state`".to_owned()));
         }
@@ -156,10 +172,37 @@ impl Server {
         Ok((code, verifier))
     }
 
-    /// An endpoint as it is configured, or as the metadata has it.
-    fn endpoint(&self, wire: &mut Wire<'_>, configured: Option<&Uri>, name: &str) -> Result<Uri, Stop> {
+    /// An endpoint as it is configured, or as the metadata has it: the one for clients with certificates where they are used, also to
+    /// have a token bound (RFC 8705 §5).
+    fn endpoint(
+        &self,
+        wire: &mut Wire<'_>,
+        configured: Option<&Uri>,
+        name: &str,
+        binding: Binding,
+    ) -> Result<Uri, Stop> {
         if let Some(configured) = configured {
             return Ok(configured.clone());
+        }
+        let metadata = self.metadata(wire)?;
+        let alias = metadata.get("mtls_endpoint_aliases").and_then(|aliases| aliases.get(name));
+        let alias = alias.filter(|_| self.presents_certificate(binding));
+        let endpoint = alias.or(metadata.get(name)).and_then(Value::as_str);
+        let endpoint = endpoint.ok_or_else(|| {
+            failed(format!("the metadata of the issuer has no `{name}`; write it in the configuration"))
+        })?;
+        endpoint.parse().map_err(|_| failed(format!("`{name}` of the metadata is not a URL")))
+    }
+
+    /// Whether a client shows its certificate to the server.
+    fn presents_certificate(&self, binding: Binding) -> bool {
+        self.authentication == Authentication::TlsClientAuth || binding == Binding::Certificate
+    }
+
+    /// The metadata, read once.
+    fn metadata(&self, wire: &mut Wire<'_>) -> Result<&Value, Stop> {
+        if let Some(metadata) = self.metadata.get() {
+            return Ok(metadata);
         }
         let issuer = self.issuer.trim_end_matches('/');
         let (origin, path) = split(issuer)?;
@@ -172,17 +215,11 @@ impl Server {
             let place = place.parse::<Uri>().map_err(|error| failed(error.to_string()))?;
             let response = self.send(wire, None, &place, "GET", None, None)?;
             let metadata = response.json().filter(|_| response.is_success()).unwrap_or_default();
-            let aliases = metadata.get("mtls_endpoint_aliases").and_then(|aliases| aliases.get(name));
-            let alias = aliases.filter(|_| self.authentication == Authentication::TlsClientAuth);
-            if metadata.get("issuer").and_then(Value::as_str) == Some(self.issuer.as_str())
-                && let Some(endpoint) = alias.or(metadata.get(name)).and_then(Value::as_str)
-            {
-                return endpoint.parse().map_err(|_| failed(format!("`{name}` of the metadata is not a URL")));
+            if metadata.get("issuer").and_then(Value::as_str) == Some(self.issuer.as_str()) {
+                return Ok(self.metadata.get_or_init(|| metadata));
             }
         }
-        Err(failed(format!(
-            "the metadata of the issuer cannot be read, or has no `{name}`; write it in the configuration"
-        )))
+        Err(failed("the metadata of the issuer cannot be read; write its endpoints in the configuration".to_owned()))
     }
 
     /// Sends a form with the authentication of a client, and once more with the nonce that the server asks for (RFC 9449 §8).
@@ -198,10 +235,10 @@ impl Server {
             Binding::Dpop => client_of(wire, client)?.proof_key.clone(),
             Binding::Certificate => None,
         };
-        let mut response = self.post_once(wire, client, endpoint, &form, key.as_ref())?;
+        let mut response = self.post_once(wire, client, binding, endpoint, &form, key.as_ref())?;
         let error = response.json().and_then(|answer| answer.get("error").and_then(Value::as_str).map(str::to_owned));
         if key.is_some() && error.as_deref() == Some("use_dpop_nonce") {
-            response = self.post_once(wire, client, endpoint, &form, key.as_ref())?;
+            response = self.post_once(wire, client, binding, endpoint, &form, key.as_ref())?;
         }
         Ok(response)
     }
@@ -210,6 +247,7 @@ impl Server {
         &self,
         wire: &mut Wire<'_>,
         client: usize,
+        binding: Binding,
         endpoint: &Uri,
         form: &[(&str, String)],
         proof_key: Option<&SigningKey>,
@@ -224,7 +262,13 @@ impl Server {
             form.push(("client_assertion_type", ASSERTION_TYPE.to_owned()));
             form.push(("client_assertion", self.assertion(&of.client_id, key)));
         }
-        self.send(wire, Some(client), endpoint, "POST", Some(encoded(&form)), proof_key)
+        for (name, value) in &form {
+            if ["client_assertion", "code", "code_verifier", "token"].contains(name) {
+                wire.learn(value, &name.to_ascii_uppercase());
+            }
+        }
+        let presented = Some(client).filter(|_| self.presents_certificate(binding));
+        self.send(wire, presented, endpoint, "POST", Some(encoded(&form)), proof_key)
     }
 
     /// RFC 7523 §3 with the audience of FAPI 2.0 §5.3.3.1.
@@ -294,6 +338,9 @@ impl Server {
         exchange.answer.map_err(|_| failed(format!("the authorization server at {origin} cannot be asked: {told}")))
     }
 }
+
+/// For how long a token is taken to live whose lifetime nobody says, in seconds.
+const UNSAID: u64 = 300;
 
 /// The one value of `client_assertion_type` (RFC 7523 §2.2).
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";

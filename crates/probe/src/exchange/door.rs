@@ -1,7 +1,7 @@
 //! Connections to the target: who presents which certificate.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +12,10 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use super::NoAnswer;
 use crate::settings::Certificate;
+use crate::socket::Socket;
 
 /// A TLS connection that blocks.
-pub type Stream = StreamOwned<ClientConnection, TcpStream>;
+pub type Stream = StreamOwned<ClientConnection, Socket>;
 
 /// What became of a request that was sent before the handshake ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub struct Door {
     pub protocols: &'static [&'static [u8]],
     /// The authorities that the server's certificate may be of.
     pub roots: Arc<RootCertStore>,
-    /// How long connecting and each read may take.
+    /// How long the handshake may take, and then the answer.
     pub timeout: Duration,
 }
 
@@ -62,6 +63,8 @@ impl Door {
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock).map_err(NoAnswer::of)?;
         }
+        // The answer has its own time.
+        stream.sock.extend(self.timeout);
         Ok(stream)
     }
 
@@ -79,6 +82,7 @@ impl Door {
         while stream.conn.is_handshaking() {
             stream.conn.complete_io(&mut stream.sock).map_err(NoAnswer::of)?;
         }
+        stream.sock.extend(self.timeout);
         let early = match (sent, stream.conn.is_early_data_accepted()) {
             (false, _) => Early::NotAllowed,
             (true, false) => Early::NotTaken,
@@ -100,12 +104,7 @@ impl Door {
 
     fn begin(&self, config: &Arc<ClientConfig>) -> Result<Stream, NoAnswer> {
         let name = self.server_name()?;
-        let socket = TcpStream::connect_timeout(&self.address, self.timeout).map_err(NoAnswer::Connect)?;
-        let limits = socket.set_read_timeout(Some(self.timeout));
-        limits
-            .and_then(|()| socket.set_write_timeout(Some(self.timeout)))
-            .and_then(|()| socket.set_nodelay(true))
-            .map_err(NoAnswer::Connect)?;
+        let socket = Socket::connect(self.address, self.timeout).map_err(NoAnswer::Connect)?;
         let connection =
             ClientConnection::new(Arc::clone(config), name).map_err(|error| NoAnswer::Tls(error.to_string()))?;
         Ok(StreamOwned::new(connection, socket))

@@ -28,6 +28,11 @@ impl<S: Read + Write> Connection<S> {
         Self { stream, buffer: Vec::new(), reusable: true }
     }
 
+    /// The stream, whose deadline may be set anew.
+    pub fn stream(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
     /// Whether another request can be sent.
     pub fn is_reusable(&self) -> bool {
         self.reusable
@@ -101,7 +106,13 @@ impl<S: Read + Write> Connection<S> {
                 }
                 Length::Chunked => response.body = self.chunks()?,
                 Length::UntilClose => {
-                    while self.fill().is_ok() {}
+                    loop {
+                        match self.fill() {
+                            Ok(()) => {}
+                            Err(NoAnswer::Closed) => break,
+                            Err(error) => return Err(error),
+                        }
+                    }
                     response.body = std::mem::take(&mut self.buffer);
                 }
             }

@@ -34,6 +34,11 @@ impl Response {
         self.status.is_success()
     }
 
+    /// Whether it says nothing about the call: the target asks for fewer, or something behind it is away.
+    pub fn says_nothing(&self) -> bool {
+        matches!(self.status.as_u16(), 429 | 502..=504)
+    }
+
     /// The content as JSON.
     pub fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()
@@ -56,12 +61,22 @@ impl Response {
 
     /// What of it decides, in one line: the status, and the `error` of every challenge.
     pub fn summary(&self) -> String {
-        let errors = ["Bearer", "DPoP"].iter().filter_map(|scheme| Some(format!("{scheme} {}", self.error(scheme)?)));
+        let errors =
+            ["Bearer", "DPoP"].iter().filter_map(|scheme| Some(format!("{scheme} {}", named(self.error(scheme)?))));
         let errors: Vec<String> = errors.collect();
         match errors.is_empty() {
             true => self.status.as_u16().to_string(),
             false => format!("{} ({})", self.status.as_u16(), errors.join(", ")),
         }
+    }
+}
+
+/// An error as it is told: what is no name of one could be anything.
+fn named(error: String) -> String {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    match error.len() <= 64 && error.bytes().all(is_name) {
+        true => error,
+        false => "an error that is no name".to_owned(),
     }
 }
 

@@ -13,7 +13,6 @@ mod protection;
 mod record;
 pub mod renegotiation;
 pub mod scan;
-mod stream;
 pub mod suites;
 mod wire;
 

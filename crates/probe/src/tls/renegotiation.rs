@@ -22,9 +22,9 @@ use super::flight::{MAX_RECORDS, SERVER_HELLO};
 use super::hello::{Hello, TLS12};
 use super::protection::Protection;
 use super::record::{self, Failure};
-use super::stream::Stream;
 use super::suites::{self, Class};
 use super::wire::Input;
+use crate::socket::Socket;
 
 /// What a server does when a client asks to renegotiate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ fn config(roots: RootCertStore, client: Option<ClientCertificate>) -> Result<Cli
 
 /// A connection after its first handshake.
 pub(super) struct Session {
-    stream: Stream,
+    stream: Socket,
     server_name: ServerName<'static>,
     writes: Protection,
     reads: Protection,
@@ -108,7 +108,7 @@ impl Session {
     ) -> Result<Self, Renegotiation> {
         let broken = |error: io::Error| unclear("the connection fails", error);
         let failed = |error: rustls::Error| unclear("the first handshake fails", error);
-        let mut stream = Stream::connect(address, timeout).map_err(broken)?;
+        let mut stream = Socket::connect(address, timeout).map_err(broken)?;
         let mut connection = ClientConnection::new(Arc::new(config), server_name.clone()).map_err(failed)?;
         let mut sent = Vec::new();
         for _ in 0..MAX_RECORDS {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::flight::{self, Answer};
 use super::hello::Hello;
-use super::stream::Stream;
+use crate::socket::Socket;
 
 /// Connects to `address`, sends `hello`, reads the plaintext that answers it, and closes the connection.
 ///
@@ -16,7 +16,7 @@ pub fn ask(address: SocketAddr, hello: &Hello, timeout: Duration) -> Answer {
         Ok(bytes) => bytes,
         Err(error) => return Answer::NotAsked(error.to_string()),
     };
-    let mut stream = match Stream::connect(address, timeout) {
+    let mut stream = match Socket::connect(address, timeout) {
         Ok(stream) => stream,
         Err(error) => return Answer::NotAsked(format!("no connection: {error}")),
     };
@@ -28,6 +28,6 @@ pub fn ask(address: SocketAddr, hello: &Hello, timeout: Duration) -> Answer {
     }
 }
 
-fn send(stream: &mut Stream, bytes: &[u8], split: Option<usize>) -> io::Result<()> {
+fn send(stream: &mut Socket, bytes: &[u8], split: Option<usize>) -> io::Result<()> {
     bytes.chunks(split.unwrap_or(bytes.len()).max(1)).try_for_each(|part| stream.write_all(part))
 }
