@@ -38,6 +38,7 @@ pub fn run<'s>(
 ) -> Report {
     let started = timestamp();
     let mut modules = modules_of(&settings.plans);
+    let modules_of_plans = modules.len();
     if !only.is_empty() {
         modules.retain(|module| only.iter().any(|name| name == module.name));
     }
@@ -65,6 +66,10 @@ pub fn run<'s>(
         configuration_sha256: configuration_sha256.to_owned(),
         transcript_sha256: transcript.sha256(),
         requests: transcript.lines(),
+        dry_run: settings.dry,
+        writes: settings.writes,
+        claims: settings.claims.told(),
+        modules_of_plans,
         modules: reports,
     }
 }

@@ -164,6 +164,32 @@ pub struct Claims {
     pub private_authorities: bool,
 }
 
+impl Claims {
+    /// The claims, as a report has them.
+    pub fn told(&self) -> Vec<String> {
+        let seconds = |name: &str, time: Option<Duration>| time.map(|time| format!("{name} {} s", time.as_secs_f64()));
+        let nonce = match self.nonce {
+            Nonce::Never => Some("no nonces".to_owned()),
+            Nonce::Sometimes => None,
+            Nonce::Always => Some("nonces always".to_owned()),
+        };
+        let flags = [
+            (self.certificate, "certificate"),
+            (self.dpop, "dpop"),
+            (self.metadata, "metadata"),
+            (self.interaction_id, "interaction_id"),
+            (self.signed_requests, "signed_requests"),
+            (self.signed_responses, "signed_responses"),
+            (self.certificate_required, "certificate_required"),
+            (self.private_authorities, "private_authorities"),
+        ];
+        let flags = flags.into_iter().filter(|(claimed, _)| *claimed).map(|(_, name)| name.to_owned());
+        let times = [seconds("nonce_lifetime", self.nonce_lifetime), seconds("revocation", self.revocation)];
+        let cors = self.cors.as_ref().map(|origin| format!("cors {origin}"));
+        flags.chain(nonce).chain(times.into_iter().flatten()).chain(cors).collect()
+    }
+}
+
 /// When a target asks for a nonce in a proof (RFC 9449 §9).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Nonce {

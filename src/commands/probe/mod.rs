@@ -89,7 +89,8 @@ fn probe(arguments: &RunArguments) -> Result<(), Failure> {
     let known = modules_of(&settings.plans);
     for name in &arguments.only {
         if !known.iter().any(|module| module.name == name) {
-            return Err(Failure::new(BAD_USAGE, format!("no module of these plans is named `{name}`")));
+            let way_out = "`--dry-run` and docs/probe.md name them";
+            return Err(Failure::new(BAD_USAGE, format!("no module of these plans is named `{name}`; {way_out}")));
         }
     }
     arguments.outputs.check()?;
@@ -108,13 +109,13 @@ fn probe(arguments: &RunArguments) -> Result<(), Failure> {
     arguments.outputs.write(&report)?;
     match arguments.dry_run || is_good(&report) {
         true => Ok(()),
-        false => Err(Failure::new(NOT_GOOD, "not every rule is kept, or not of every rule could be said that it is")),
+        false => Err(Failure::new(NOT_GOOD, "not every rule is kept, or of some nothing could be said")),
     }
 }
 
-/// Whether every rule that was looked at is kept; recommendations do not count.
+/// Whether every rule that was looked at is kept, and one was; recommendations do not count.
 fn is_good(report: &Report) -> bool {
-    report.count(Verdict::Fail) == 0 && report.count(Verdict::Inconclusive) == 0
+    report.count(Verdict::Fail) == 0 && report.count(Verdict::Inconclusive) == 0 && report.count(Verdict::Pass) > 0
 }
 
 /// Prints the modules as they end.

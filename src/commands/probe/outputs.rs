@@ -28,7 +28,7 @@ pub(super) struct Outputs {
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Write it signed, as a compact JWS, which `probe verify` reads.
-    #[arg(long, value_name = "FILE", requires = "signing_key")]
+    #[arg(long, value_name = "FILE", requires = "signing_key", conflicts_with = "dry_run")]
     signed: Option<PathBuf>,
     /// The private key that signs it, PEM.
     #[arg(long, value_name = "FILE", requires = "signed", allow_hyphen_values = true)]
@@ -36,8 +36,13 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    /// Finds what would go wrong, before anything is sent.
+    /// Finds what would go wrong, before anything is sent: each file can be written, and the key can be read.
     pub(super) fn check(&self) -> Result<(), Failure> {
+        let files = [&self.json, &self.junit, &self.sarif, &self.html, &self.signed];
+        for file in files.into_iter().flatten() {
+            let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
+            opened.map_err(|error| Failure::io(file, &error))?;
+        }
         self.key().map(drop)
     }
 

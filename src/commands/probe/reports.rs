@@ -51,7 +51,9 @@ pub(super) fn verify(arguments: &VerifyArguments) -> Result<(), Failure> {
     let file = &arguments.report;
     let text = text_of(file)?;
     let verified = verify_signed(text.trim(), &trusted).map_err(|error| Failure::of(NOT_GOOD, file, &error))?;
+    let mut note = "no transcript was compared with it; `--transcript` does";
     if let Some(transcript) = &arguments.transcript {
+        note = "the transcript is the one that it was made from";
         let bytes = std::fs::read(transcript).map_err(|error| Failure::io(transcript, &error))?;
         if !transcript_matches(&verified.report, &bytes) {
             return Err(Failure::of(NOT_GOOD, transcript, &"this is not the transcript that the report was made from"));
@@ -59,7 +61,7 @@ pub(super) fn verify(arguments: &VerifyArguments) -> Result<(), Failure> {
     }
     let Report { program, started, finished, configuration_sha256, .. } = &verified.report;
     let head = format!(
-        "signed by {}\nmade by {program}, {started} to {finished}\nconfiguration {configuration_sha256}\n",
+        "signed by {}\nmade by {program}, {started} to {finished}\nconfiguration {configuration_sha256}\n{note}\n",
         verified.thumbprint
     );
     super::super::print(&format!("{head}\n{}", summary(&verified.report, false)))

@@ -70,7 +70,7 @@ impl Reader {
         let fits = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key)
             .is_ok_and(|key| rustls::sign::CertifiedKey::new(chain.clone(), key).keys_match().is_ok());
         if !fits {
-            self.report.problem(&key_at, "this is not the private key of `certificate`");
+            self.report.problem(&key_at, "this is not the private key of `certificate`, or that cannot be read");
             return None;
         }
         Some(Some(Certificate { chain, key }))
@@ -138,6 +138,11 @@ impl Reader {
             return None;
         }
         let path = self.folder.join(Path::new(file));
+        // A pipe would be waited for.
+        if std::fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+            self.report.problem(at, &format!("{} is not a file", path.display()));
+            return None;
+        }
         let mut bytes = Vec::new();
         let read = std::fs::File::open(&path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes));
         match read {

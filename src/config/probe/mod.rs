@@ -13,6 +13,7 @@ use ::probe::plan::Plan;
 use ::probe::settings::{Claims, Client, Issuer, Limits, Nonce, Resource, Revoke, Settings, Target, Write};
 use http::{HeaderName, HeaderValue, Method, Uri};
 use rustls::RootCertStore;
+use sandbox::keys::SigningKey;
 use serde_json::Value;
 
 use super::error::{ConfigErrors, KeyPath, nearest, quoted};
@@ -137,8 +138,16 @@ impl Reader {
         let way_out = "list the origins that may be probed, such as `https://api.example.com`; nothing else is called";
         let targets = self.needed(&root.key("targets"), targets, way_out);
         let mut allowed = Vec::new();
+        if targets.as_ref().is_some_and(Vec::is_empty) {
+            self.report.problem(&root.key("targets"), &format!("it is empty; {way_out}"));
+        }
         for (index, text) in targets.iter().flatten().enumerate() {
-            let url = self.https(&root.key("targets").index(index), text)?;
+            let at = root.key("targets").index(index);
+            let url = self.https(&at, text)?;
+            if url.path_and_query().is_some_and(|target| target.as_str() != "/") {
+                self.report
+                    .problem(&at, "an origin has no path: all of it may be called; remove what follows the host");
+            }
             allowed.push(origin(&url));
         }
         let at = root.key("target");
@@ -264,7 +273,7 @@ impl Reader {
 
     fn resource(&mut self, at: &KeyPath, written: written::Resource) -> Option<Resource> {
         let method = self.method(&at.key("method"), written.method.as_deref().unwrap_or("GET"))?;
-        if !method.is_safe() {
+        if ![Method::GET, Method::HEAD].contains(&method) {
             let problem =
                 "expected GET or HEAD, which change nothing; a call that changes something is `resource.write`";
             self.report.problem(&at.key("method"), problem);
@@ -302,8 +311,17 @@ impl Reader {
             Some(Value::String(text)) => text.into_bytes(),
             Some(json) => json.to_string().into_bytes(),
         };
-        let content_type = written.content_type.unwrap_or_else(|| "application/json".to_owned());
+        let content_type = self.media_type(&at.key("content_type"), written.content_type)?;
         Some(Write { method: method?, path: path?, content_type, body })
+    }
+
+    fn media_type(&mut self, at: &KeyPath, text: Option<String>) -> Option<String> {
+        let text = text.unwrap_or_else(|| "application/json".to_owned());
+        if HeaderValue::from_str(&text).is_err() {
+            self.report.problem(at, "this is not a media type such as `application/json`");
+            return None;
+        }
+        Some(text)
     }
 
     fn method(&mut self, at: &KeyPath, text: &str) -> Option<Method> {
@@ -353,7 +371,29 @@ impl Reader {
             self.report.problem(at, &problem);
         }
         let given = if tokens { given.try_into().ok() } else { None };
-        (clients.try_into().ok(), given)
+        let clients: Option<[Client; 2]> = clients.try_into().ok();
+        if let Some([first, second]) = &clients {
+            self.refuse_twins(at, first, second);
+        }
+        (clients, given)
+    }
+
+    /// What one client has, the other must not be able to use, so they share nothing.
+    fn refuse_twins(&mut self, at: &KeyPath, first: &Client, second: &Client) {
+        let leaf =
+            |client: &Client| client.certificate.as_ref().and_then(|certificate| certificate.chain.first().cloned());
+        let proof = |client: &Client| client.proof_key.as_ref().map(SigningKey::thumbprint);
+        let at = at.index(1);
+        for (key, same) in [
+            ("client_id", first.client_id == second.client_id),
+            ("certificate", leaf(first).is_some() && leaf(first) == leaf(second)),
+            ("proof_key", proof(first).is_some() && proof(first) == proof(second)),
+        ] {
+            if same {
+                let problem = "the first client has the same; a stolen token needs another client to steal it";
+                self.report.problem(&at.key(key), problem);
+            }
+        }
     }
 
     fn issuer(&mut self, at: &KeyPath, written: written::Issuer) -> Option<Issuer> {
@@ -434,7 +474,7 @@ impl Reader {
             written.body,
             "write the body; `{token}` and `{jti}` stand for those of the token",
         );
-        let content_type = written.content_type.unwrap_or_else(|| "application/json".to_owned());
+        let content_type = self.media_type(&at.key("content_type"), written.content_type)?;
         Some(Revoke::Post { url: url?, content_type, body: body? })
     }
 
@@ -454,7 +494,11 @@ impl Reader {
         if timeout < Duration::from_millis(100) || timeout > Duration::from_secs(120) {
             self.report.problem(&at.key("timeout"), "expected 100ms to 2m");
         }
-        Some(Limits { rate: rate?, total: written.total.unwrap_or(defaults.total), timeout })
+        let total = written.total.unwrap_or(defaults.total);
+        if total == 0 {
+            self.report.problem(&at.key("total"), "expected 1 request or more");
+        }
+        Some(Limits { rate: rate?, total, timeout })
     }
 
     fn needed<T>(&mut self, at: &KeyPath, value: Option<T>, way_out: &str) -> Option<T> {

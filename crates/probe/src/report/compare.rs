@@ -108,9 +108,10 @@ pub fn compare(before: &Report, after: &Report) -> Comparison {
 }
 
 impl Comparison {
-    /// Whether the verdict of a module got worse. A module that is new does not count, since nothing says how it was before.
+    /// Whether the verdict of a module got worse, or one that passed is gone. A module that is new does not count, since nothing says how
+    /// it was before.
     pub fn is_worse(&self) -> bool {
-        !self.worse.is_empty()
+        !self.worse.is_empty() || self.gone.iter().any(|module| module.verdict == Verdict::Pass)
     }
 }
 
@@ -167,9 +168,9 @@ const fn direction(before: Verdict, after: Verdict) -> Direction {
         }
         (Pass | Skipped | Inconclusive | Warning, Fail)
         | (Pass | Skipped | Inconclusive, Warning)
-        | (Pass, Inconclusive) => Direction::Worse,
+        | (Pass, Skipped | Inconclusive) => Direction::Worse,
         (Skipped | Inconclusive | Warning | Fail, Pass) | (Fail, Warning) => Direction::Better,
-        (Pass | Inconclusive | Warning | Fail, Skipped) | (Skipped | Warning | Fail, Inconclusive) => Direction::Other,
+        (Inconclusive | Warning | Fail, Skipped) | (Skipped | Warning | Fail, Inconclusive) => Direction::Other,
     }
 }
 
@@ -209,7 +210,7 @@ mod tests {
         use Direction::{Better, Other, Same, Worse};
         let expected = [
             // to pass, skipped, inconclusive, warning, fail
-            (Verdict::Pass, [Same, Other, Worse, Worse, Worse]),
+            (Verdict::Pass, [Same, Worse, Worse, Worse, Worse]),
             (Verdict::Skipped, [Better, Same, Other, Worse, Worse]),
             (Verdict::Inconclusive, [Better, Other, Same, Worse, Worse]),
             (Verdict::Warning, [Better, Other, Other, Same, Worse]),

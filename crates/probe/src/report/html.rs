@@ -58,6 +58,11 @@ fn heading(report: &Report) -> Markup {
             dt { "Ended" } dd { (time(&report.finished)) }
             dt { "Program" } dd { (visible(&report.program)) }
             dt { "Requests" } dd { (report.requests) }
+            @if let Some(caveat) = report.caveat() {
+                dt { "Extent" } dd { (caveat) }
+            }
+            dt { "Claims" } dd { (report.claims.join(", ")) }
+            dt { "Methods that change something" } dd { @if report.writes { "used" } @else { "not used" } }
             dt { "SHA-256 of the configuration" } dd { code { (visible(&report.configuration_sha256)) } }
             dt { "SHA-256 of the transcript" } dd { code { (visible(&report.transcript_sha256)) } }
         }

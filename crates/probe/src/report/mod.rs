@@ -40,8 +40,16 @@ pub struct Report {
     pub configuration_sha256: String,
     /// The SHA-256 hash of the transcript, which has a line for every exchange, in lower-case hexadecimal.
     pub transcript_sha256: String,
-    /// How many requests were sent.
+    /// How many requests were sent, or would have been.
     pub requests: u64,
+    /// Whether nothing was sent.
+    pub dry_run: bool,
+    /// Whether methods could be used that change something.
+    pub writes: bool,
+    /// What the target was said to do.
+    pub claims: Vec<String>,
+    /// How many modules the plans have; more than those of the report if only some were run.
+    pub modules_of_plans: usize,
     /// The modules, in the order of the plan.
     pub modules: Vec<Module>,
 }
@@ -152,6 +160,16 @@ impl fmt::Display for Verdict {
 }
 
 impl Report {
+    /// What a reader has to know before anything else: that nothing was sent, or that modules were left out.
+    pub fn caveat(&self) -> Option<String> {
+        let (run, all) = (self.modules.len(), self.modules_of_plans);
+        match (self.dry_run, run < all) {
+            (true, _) => Some("a dry run: nothing was sent".to_owned()),
+            (false, true) => Some(format!("partial: {run} of the {all} modules of the plans")),
+            (false, false) => None,
+        }
+    }
+
     /// How many modules ended with this verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
         self.modules.iter().filter(|module| module.verdict == verdict).count()

@@ -35,6 +35,9 @@ pub fn summary(report: &Report, colour: bool) -> String {
     let (target, requests) = (visible_line(&report.target), report.requests);
     // Writing to a string does not fail.
     let _ = writeln!(text, "{target}: {} modules of {plans}, {requests} requests", report.modules.len());
+    if let Some(caveat) = report.caveat() {
+        let _ = writeln!(text, "  {}", painted(&caveat, Verdict::Warning, colour));
+    }
     for verdict in Verdict::ALL {
         let count = report.count(verdict);
         let line = format!("{verdict:<WIDEST$} {count:>5}");

@@ -45,6 +45,10 @@ pub(super) fn report(modules: Vec<Module>) -> Report {
         configuration_sha256: "11".repeat(32),
         transcript_sha256: "22".repeat(32),
         requests: 12,
+        dry_run: false,
+        writes: false,
+        claims: vec!["dpop".to_owned()],
+        modules_of_plans: modules.len(),
         modules,
     }
 }

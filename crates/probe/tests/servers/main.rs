@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod ecosystems;
+mod hostile;
 mod signatures;
 mod world;

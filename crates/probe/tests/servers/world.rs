@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use probe::authorization::Source;
 use probe::module::Module;
 use probe::plan::Plan;
-use probe::report::{Module as ModuleReport, Verdict};
+use probe::report::{Module as ModuleReport, Report, Verdict};
 use probe::run::{Watch, run};
 use probe::settings::{Certificate, Claims, Client, Issuer, Limits, Nonce, Resource, Settings, Target, Write};
 use rustls::RootCertStore;
@@ -72,6 +72,18 @@ impl World {
         let report = run(&settings, &[module.to_owned()], "", None, &mut Silent);
         let [module] = <[ModuleReport; 1]>::try_from(report.modules).unwrap();
         module
+    }
+
+    /// Runs all modules of a plan against a server, and gives the transcript too.
+    pub(crate) fn run(&self, plan: Plan, handler: Handler, adjust: &dyn Fn(&mut Settings)) -> (Report, Vec<u8>) {
+        let _runtime = self.runtime.enter();
+        let tls = danger_tls_config_with_any_client(&self.authority.server(&["localhost"]));
+        let server = HttpServer::start(None, Some(tls), handler).unwrap();
+        let mut settings = self.settings(&server, plan);
+        adjust(&mut settings);
+        let mut transcript = Vec::new();
+        let report = run(&settings, &[], "", Some(&mut transcript), &mut Silent);
+        (report, transcript)
     }
 
     /// Runs one module against a right server, a wrong one, one that refuses everything and a dead one.
