@@ -131,12 +131,11 @@ pub(super) fn refused(
 }
 
 fn token_in_form(session: &mut Session<'_>) -> Result<(), Stop> {
-    session.needs_writes()?;
-    let good = session.good()?;
+    let good = session.good_write()?;
     session.control(&good)?;
-    let form = Call { credentials: Vec::new(), body: Some(format!("access_token={TOKEN}")), ..good.method("POST") };
+    let form = Call { credentials: Vec::new(), body: Some(format!("access_token={TOKEN}")), ..good };
     let form = form.with_field("Content-Type", "application/x-www-form-urlencoded");
-    let refusal = Refusal { statuses: &[400, 401, 405, 415], ..Refusal::NO_CREDENTIALS };
+    let refusal = Refusal { statuses: &[400, 401, 415], ..Refusal::NO_CREDENTIALS };
     session.refused("the token in a form", &form, &refusal)
 }
 
