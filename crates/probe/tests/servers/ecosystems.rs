@@ -399,9 +399,9 @@ const RESUMPTION: &str = "brazil-tls-resumption";
 #[test]
 fn a_server_that_resumes_sessions_is_none_of_brazil() {
     let world = World::new(KeyKind::Ps256);
-    let fields = fields(Ecosystem::Brazil);
-    let handler = right(&world, Ecosystem::Brazil);
-    let report = world.report(Plan::Ecosystem(Ecosystem::Brazil), RESUMPTION, handler, &|settings: &mut Settings| {
+    let fields = fields(Brazil);
+    let handler = right(&world, Brazil);
+    let report = world.report(Plan::Ecosystem(Brazil), RESUMPTION, handler, &|settings: &mut Settings| {
         settings.resource.fields.clone_from(&fields);
     });
     assert_eq!(report.verdict, Verdict::Fail, "{report:#?}");
