@@ -55,7 +55,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "certificate-untrusted",
         purpose: "A certificate of an authority that nobody named is refused",
-        clause: "FAPI 2.0 §5.2.2.1, RFC 8705 §7.4",
+        clause: "RFC 8705 §7.4, FAPI 2.0 §5.2.2.1",
         suite: &[],
         severity: Severity::Failure,
         plans: Plans::Certificate,
@@ -88,7 +88,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "unbound-token",
         purpose: "A token that is bound to nothing is refused",
-        clause: "FAPI 2.0 §5.3.4 (5)",
+        clause: "FAPI 2.0 §5.3.4 (5), FAPI 1.0 Advanced §6.2.1 (2)",
         suite: &[],
         severity: Severity::Failure,
         plans: Plans::All,

@@ -26,7 +26,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "token-revoked",
         purpose: "A token that was revoked is refused within the time that the target claims",
-        clause: "FAPI 2.0 §5.3.4 (3)",
+        clause: "FAPI 2.0 §5.3.4 (3), FAPI 1.0 Baseline §6.2.1 (4)",
         suite: &["fapi2-security-profile-final-attempt-reuse-authorization-code-after-one-second"],
         severity: Severity::Failure,
         plans: Plans::All,
@@ -35,7 +35,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "token-new",
         purpose: "A token is accepted as soon as it was issued",
-        clause: "FAPI 2.0 §5.3.4",
+        clause: "FAPI 2.0 §5.3.4, FAPI 1.0 Baseline §6.2.1 (2)",
         suite: &["fapi2-security-profile-final-refresh-token"],
         severity: Severity::Failure,
         plans: Plans::All,

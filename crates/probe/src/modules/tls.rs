@@ -23,7 +23,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "tls-old-versions",
         purpose: "TLS 1.0 and 1.1 are refused",
-        clause: "FAPI 2.0 §5.2.1, RFC 9325 §3.1.1",
+        clause: "FAPI 2.0 §5.2.1, FAPI 1.0 Advanced §8.5, RFC 9325 §3.1.1",
         suite: &["DisallowTLS10", "DisallowTLS11"],
         severity: Severity::Failure,
         plans: Plans::All,
@@ -63,8 +63,8 @@ pub(super) const MODULES: &[Module] = &[
     },
     Module {
         name: "tls12-suites",
-        purpose: "In TLS 1.2 no suites but those that BCP 195 recommends are spoken",
-        clause: "FAPI 2.0 §5.2.2, RFC 9325 §4.2",
+        purpose: "In TLS 1.2 no suites are spoken but those that BCP 195 recommends, and for FAPI 1.0 alone those that it names",
+        clause: "FAPI 2.0 §5.2.2, FAPI 1.0 Advanced §8.5, RFC 9325 §4.2",
         suite: &["RequireOnlyBCP195RecommendedCiphersForTLS12", "CheckForBCP195InsecureFAPICiphers"],
         severity: Severity::Failure,
         plans: Plans::All,
@@ -145,7 +145,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "tls-alone",
         purpose: "The port answers nothing that is not TLS",
-        clause: "FAPI 2.0 §5.2.1",
+        clause: "FAPI 2.0 §5.2.1, FAPI 1.0 Advanced §8.5",
         suite: &[],
         severity: Severity::Failure,
         plans: Plans::All,

@@ -57,7 +57,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "token-signature",
         purpose: "A token whose signature does not verify is refused",
-        clause: "FAPI 2.0 §5.3.4 (3), RFC 7515 §5.2",
+        clause: "FAPI 2.0 §5.3.4 (3), FAPI 1.0 Baseline §6.2.1 (4), RFC 7515 §5.2",
         suite: &[],
         severity: Severity::Failure,
         plans: Plans::All,
@@ -93,7 +93,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "token-alg",
         purpose: "A token signed with `none`, or with an algorithm that FAPI does not allow, is refused",
-        clause: "FAPI 2.0 §5.4.1, RFC 8725 §3.1",
+        clause: "FAPI 2.0 §5.4.1, FAPI 1.0 Advanced §8.6, RFC 8725 §3.1",
         suite: &[],
         severity: Severity::Failure,
         plans: Plans::All,
@@ -217,7 +217,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "token-jku",
         purpose: "A token whose keys are where it says is refused; on this machine it is also seen whether they are fetched",
-        clause: "FAPI 2.0 §5.4.2, RFC 8725 §3.10",
+        clause: "RFC 8725 §3.10, FAPI 2.0 §5.4.2",
         suite: &[],
         severity: Severity::Failure,
         plans: Plans::All,
@@ -235,7 +235,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "token-scope",
         purpose: "A token without the scope of a resource is refused with 403",
-        clause: "FAPI 2.0 §5.3.4 (4), RFC 6750 §3.1",
+        clause: "FAPI 2.0 §5.3.4 (4), FAPI 1.0 Baseline §6.2.1 (5), RFC 6750 §3.1",
         suite: &[],
         severity: Severity::Failure,
         plans: Plans::All,
