@@ -20,7 +20,7 @@ pub(super) struct VerifyArguments {
     #[arg(long, value_name = "FILE", required_unless_present = "thumbprint", conflicts_with = "thumbprint")]
     key: Option<PathBuf>,
     /// The thumbprint of the key that is trusted, as `fapi-gateway thumbprint` prints it.
-    #[arg(long, value_name = "JKT")]
+    #[arg(long, value_name = "JKT", allow_hyphen_values = true)]
     thumbprint: Option<String>,
     /// The transcript of the run, to be compared with the hash in the report.
     #[arg(long, value_name = "FILE")]

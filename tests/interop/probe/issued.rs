@@ -18,7 +18,7 @@ use super::world::{World, found, probed};
 use crate::support::node::{Script, installed};
 use crate::support::program::Program;
 use crate::support::tools::tool;
-use crate::support::{Folder, free_ports};
+use crate::support::{Folder, free_ports, wait_until_ready};
 
 const RESOURCE: &str = "https://api.bank.example";
 const CALLBACK: &str = "https://client.example/callback";
@@ -90,6 +90,7 @@ impl Stage {
         );
         let mut gateway = Program::run(&world.folder);
         gateway.says("admin listening");
+        wait_until_ready(&runtime, admin);
         Self {
             world,
             port,

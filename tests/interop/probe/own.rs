@@ -1,7 +1,7 @@
 //! The program of this repository, probed from outside: it keeps everything that it claims.
 
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fapi::ecosystem::Ecosystem;
 use fapi::jose::keys::KeySet;
@@ -20,7 +20,7 @@ use super::world::{AUDIENCE, World, found, probed};
 use crate::support::participant::{brazilian, provider};
 use crate::support::program::Program;
 use crate::support::redis::Redis;
-use crate::support::{DEADLINE, Folder, free_ports, http_client};
+use crate::support::{Folder, free_ports, wait_until_ready};
 
 /// A running gateway, and what it stands between.
 struct Stage {
@@ -94,17 +94,6 @@ impl Stage {
         Self { world, port, admin, issuer, _gateway: gateway, _accounts: accounts, _server: server, runtime }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the deadline is in real time")]
-    fn wait_until_ready(&self) {
-        let url = format!("http://127.0.0.1:{}/readyz", self.admin);
-        let started = Instant::now();
-        let client = http_client();
-        while !self.runtime.block_on(client.get(&url).send()).is_ok_and(|response| response.status().is_success()) {
-            assert!(started.elapsed() < 3 * DEADLINE, "it does not become ready");
-            std::thread::yield_now();
-        }
-    }
-
     fn settings(&self, plans: &[Plan]) -> Settings {
         let mut settings = self.world.settings(self.port);
         settings.plans = plans.to_vec();
@@ -146,7 +135,8 @@ impl Stage {
             .replace(&format!("\"127.0.0.1:{}\"", self.admin), &format!("\"127.0.0.1:{admin}\""));
         folder.write("gateway.yaml", &text);
         let mut gateway = Program::run(&folder);
-        gateway.says("key set read");
+        gateway.says("admin listening");
+        wait_until_ready(&self.runtime, admin);
         (port, gateway, folder)
     }
 }
@@ -165,6 +155,8 @@ fn what_replicas_do_not_share_is_found() {
         let dpop = "dpop: { nonce: always, nonce_key: nonce.key }\n";
         let more = format!("{store}replay: {{ store: {replay} }}\nrevocations: {{ store: shared }}\n");
         let stage = Stage::start_in(world, "fapi2-security", dpop, &more, "");
+        // Each asks the store on connections that it has to open first.
+        wait_until_ready(&stage.runtime, stage.admin);
         let (port, _gateway, _folder) = stage.replica();
         let mut settings = stage.settings(&[Plan::Fapi2Dpop]);
         settings.claims.nonce = Nonce::Always;
@@ -239,7 +231,7 @@ fn it_keeps_what_fapi_2_asks_of_signed_messages() {
     let signature = "    signature: { request: required, response: sign, keys: tpps }\n";
     let stage = Stage::start_in(world, "fapi2-security", "", more, signature);
     // Until then it refuses signatures that were made before it started, which it may have seen.
-    stage.wait_until_ready();
+    wait_until_ready(&stage.runtime, stage.admin);
     let mut settings = stage.settings(&[Plan::MessageSigning]);
     settings.claims.signed_requests = true;
     settings.claims.signed_responses = true;

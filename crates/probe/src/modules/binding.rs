@@ -2,6 +2,7 @@
 
 use sandbox::pki;
 
+use super::{refusal_of_token, refused_alive, with_each_binding};
 use crate::authorization::thumbprint;
 use crate::call::{Call, Presents};
 use crate::exchange::NoAnswer;
@@ -36,8 +37,10 @@ pub(super) const MODULES: &[Module] = &[
         plans: Plans::Certificate,
         run: |session| {
             let good = session.good_with(Binding::Certificate)?;
+            session.control(&good)?;
             let bare = good.clone().presenting(Presents::Nothing);
-            session.refused_after(&good, "no client certificate", &bare, &Refusal { closing: true, ..Refusal::TOKEN })
+            let refusal = Refusal { closing: true, ..Refusal::TOKEN };
+            refused_alive(session, &good, "no client certificate", &bare, &refusal)
         },
     },
     Module {
@@ -52,7 +55,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "certificate-untrusted",
         purpose: "A certificate of an authority that nobody named is refused",
-        clause: "FAPI 2.0 §5.2.2.1, RFC 8705 §7.4",
+        clause: "RFC 8705 §7.4, FAPI 2.0 §5.2.2.1",
         suite: &[],
         severity: Severity::Failure,
         plans: Plans::Certificate,
@@ -85,7 +88,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "unbound-token",
         purpose: "A token that is bound to nothing is refused",
-        clause: "FAPI 2.0 §5.3.4 (5)",
+        clause: "FAPI 2.0 §5.3.4 (5), FAPI 1.0 Advanced §6.2.1 (2)",
         suite: &[],
         severity: Severity::Failure,
         plans: Plans::All,
@@ -108,6 +111,8 @@ pub(super) const MODULES: &[Module] = &[
         severity: Severity::Failure,
         plans: Plans::Certificate,
         run: |session| {
+            let good = session.call_with_token(Binding::Certificate, |token| token)?;
+            session.control(&good)?;
             let call = session.call_with_token(Binding::Certificate, |token| {
                 let mut cnf = token.claims().get("cnf").cloned().unwrap_or_default();
                 cnf["note"] = "for people".into();
@@ -155,7 +160,6 @@ fn certificate_in_field(session: &mut Session<'_>) -> Result<(), Stop> {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     let good = session.good_with(Binding::Certificate)?;
-    session.control(&good)?;
     let leaf = session.certificate(0)?.chain.first().cloned().ok_or_else(|| skip("the client has no certificate"))?;
     let encoded = STANDARD.encode(&leaf);
     let pem = format!("-----BEGIN CERTIFICATE-----\n{encoded}\n-----END CERTIFICATE-----\n");
@@ -177,13 +181,25 @@ fn certificate_in_field(session: &mut Session<'_>) -> Result<(), Stop> {
     if session.certificate(1).is_ok() {
         presents.push((Presents::Client(1), "the certificate of the second client"));
     }
-    for (presents, what) in presents {
-        let mut call = good.clone().presenting(presents);
-        call.fields.extend(fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        let refusal = Refusal { closing: true, statuses: &[400, 401, 403], errors: &[] };
-        session.refused(&format!("{what}, and that of the token in fields"), &call, &refusal)?;
+    // A field alone in its call is refused for nothing else: neither for its size nor for the company of others.
+    let refusal = Refusal { closing: true, statuses: &[400, 401, 403, 431], errors: &[] };
+    for (name, value) in fields {
+        let good = good.clone().field(name, value);
+        for (presents, what) in &presents {
+            match session.control(&good) {
+                Err(Stop::Inconclusive(why)) => {
+                    let title = format!("`{name}`, which a good call cannot have");
+                    let expected = "a control that succeeds";
+                    session.step(&title, Role::Check, None, expected, why, Verdict::Inconclusive, Vec::new());
+                    break;
+                }
+                control => control.map(drop)?,
+            }
+            let title = format!("{what}, and that of the token in `{name}`");
+            session.refused(&title, &good.clone().presenting(presents.clone()), &refusal)?;
+        }
     }
-    Ok(())
+    session.control(&good).map(drop)
 }
 
 fn certificate_untrusted(session: &mut Session<'_>) -> Result<(), Stop> {
@@ -200,7 +216,9 @@ fn certificate_untrusted(session: &mut Session<'_>) -> Result<(), Stop> {
         Err(_) => good.clone(),
     };
     let call = call.presenting(made_certificate("MADE", &made));
-    session.refused_after(&good, "a certificate of an authority made for this call", &call, &Refusal::CERTIFICATE)
+    session.control(&good)?;
+    let title = "a certificate of an authority made for this call";
+    refused_alive(session, &good, title, &call, &Refusal::CERTIFICATE)
 }
 
 fn certificate_each_request(session: &mut Session<'_>) -> Result<(), Stop> {
@@ -233,16 +251,25 @@ fn certificate_each_request(session: &mut Session<'_>) -> Result<(), Stop> {
 }
 
 fn unbound_token(session: &mut Session<'_>) -> Result<(), Stop> {
-    session.issuer()?;
-    let binding = session.binding();
-    let good = session.call_with_token(binding, |token| token)?;
-    session.control(&good)?;
-    let unbound = session.call_with_token(binding, |token| token.without("cnf"))?;
-    session.refused("a token without `cnf`", &unbound, &Refusal::TOKEN)?;
-    let other = session.call_with_token(binding, |token| token.claim("cnf", serde_json::json!({ "kid": "a" })))?;
-    session.refused("a token with a `cnf` of another kind", &other, &Refusal::TOKEN)?;
-    let bearer = unbound.scheme("Bearer");
-    session.refused("the same as a bearer token", &Call { proofs: Vec::new(), ..bearer }, &Refusal::TOKEN)
+    with_each_binding(session, |session, binding| {
+        let good = session.call_with_token(binding, |token| token)?;
+        session.control(&good)?;
+        let refusal = refusal_of_token(binding);
+        // The calls say which binding they are made for, since these tokens do not.
+        let proven = match binding {
+            Binding::Certificate => "over a certificate",
+            Binding::Dpop => "with a proof",
+        };
+        let unbound = session.call_with_token(binding, |token| token.without("cnf"))?;
+        session.refused(&format!("a token without `cnf` {proven}"), &unbound, &refusal)?;
+        let other = session.call_with_token(binding, |token| token.claim("cnf", serde_json::json!({ "kid": "a" })))?;
+        session.refused(&format!("a token with a `cnf` of another kind {proven}"), &other, &refusal)?;
+        if binding == Binding::Dpop {
+            let bearer = Call { proofs: Vec::new(), ..unbound.scheme("Bearer") };
+            session.refused("a token without `cnf` as a bearer token", &bearer, &Refusal::TOKEN)?;
+        }
+        Ok(())
+    })
 }
 
 fn confirmation_malformed(session: &mut Session<'_>) -> Result<(), Stop> {
@@ -292,7 +319,7 @@ fn both_bindings(session: &mut Session<'_>) -> Result<(), Stop> {
     session.refused("its proof without its certificate", &bare, &refusal)?;
     let unproven = Call { proofs: Vec::new(), ..good.clone() };
     session.refused("its certificate without a proof", &unproven, &refusal)?;
-    session.refused("its certificate under the scheme Bearer", &unproven.clone().scheme("Bearer"), &refusal)
+    refused_alive(session, &good, "its certificate under the scheme Bearer", &unproven.scheme("Bearer"), &refusal)
 }
 
 fn dpop_token_as_bearer(session: &mut Session<'_>) -> Result<(), Stop> {

@@ -10,7 +10,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "resource-call",
         purpose: "A call with a good token in `Authorization` succeeds",
-        clause: "FAPI 2.0 §5.3.4 (1)",
+        clause: "FAPI 2.0 §5.3.4 (1), FAPI 1.0 Baseline §6.2.1 (2)",
         suite: &["EnsureHttpStatusCodeIs200or201"],
         severity: Severity::Failure,
         plans: Plans::All,
@@ -31,7 +31,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "token-in-query",
         purpose: "A token in the query is not taken",
-        clause: "FAPI 2.0 §5.3.4 (2)",
+        clause: "FAPI 2.0 §5.3.4 (2), FAPI 1.0 Baseline §6.2.1 (3)",
         suite: &["DisallowAccessTokenInQuery"],
         severity: Severity::Failure,
         plans: Plans::All,
@@ -58,7 +58,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "token-in-form",
         purpose: "A token in a form is not taken",
-        clause: "FAPI 2.0 §5.3.4 (1), RFC 6750 §2.2",
+        clause: "FAPI 2.0 §5.3.4 (1), FAPI 1.0 Baseline §6.2.1 (2), RFC 6750 §2.2",
         suite: &["EnsureBearerAccessTokenNotInParams"],
         severity: Severity::Failure,
         plans: Plans::All,
@@ -67,7 +67,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "token-in-other-fields",
         purpose: "A token in a cookie or in a field of another name is not taken",
-        clause: "FAPI 2.0 §5.3.4 (1), RFC 6750 §5.3",
+        clause: "FAPI 2.0 §5.3.4 (1), FAPI 1.0 Baseline §6.2.1 (2), RFC 6750 §5.3",
         suite: &[],
         severity: Severity::Failure,
         plans: Plans::All,
@@ -131,12 +131,11 @@ pub(super) fn refused(
 }
 
 fn token_in_form(session: &mut Session<'_>) -> Result<(), Stop> {
-    session.needs_writes()?;
-    let good = session.good()?;
+    let good = session.good_write()?;
     session.control(&good)?;
-    let form = Call { credentials: Vec::new(), body: Some(format!("access_token={TOKEN}")), ..good.method("POST") };
+    let form = Call { credentials: Vec::new(), body: Some(format!("access_token={TOKEN}")), ..good };
     let form = form.with_field("Content-Type", "application/x-www-form-urlencoded");
-    let refusal = Refusal { statuses: &[400, 401, 405, 415], ..Refusal::NO_CREDENTIALS };
+    let refusal = Refusal { statuses: &[400, 401, 415], ..Refusal::NO_CREDENTIALS };
     session.refused("the token in a form", &form, &refusal)
 }
 

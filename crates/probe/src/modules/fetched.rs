@@ -39,9 +39,14 @@ impl Fetched {
         Self { asked, over, address }
     }
 
+    /// Whether somebody came so far.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::Acquire)
+    }
+
     /// Whether somebody came. Closes the place.
     pub(super) fn asked(self) -> bool {
-        let asked = self.asked.load(Ordering::Acquire);
+        let asked = self.is_asked();
         self.over.store(true, Ordering::Release);
         if let Some(address) = self.address {
             let _ = std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1));

@@ -1,5 +1,6 @@
 //! The same checks over HTTP/2, where a library in between may join or lose what HTTP/1.1 keeps apart.
 
+use super::{is_busy, refused_alive, refuses_protocols, with_each_binding};
 use crate::call::Call;
 use crate::exchange::NoAnswer;
 use crate::expect::Refusal;
@@ -42,9 +43,9 @@ pub(super) const MODULES: &[Module] = &[
         plans: Plans::All,
         run: |session| {
             let good = good(session, None)?;
-            let other = Call { host: "probe.invalid".to_owned(), ..good };
+            let other = Call { host: "probe.invalid".to_owned(), ..good.clone() };
             let refusal = Refusal { statuses: &[400, 401, 403, 404, 421], errors: &[], closing: true };
-            session.refused("another `:authority`", &other, &refusal)
+            refused_alive(session, &good, "another `:authority`", &other, &refusal)
         },
     },
     Module {
@@ -55,18 +56,20 @@ pub(super) const MODULES: &[Module] = &[
         severity: Severity::Failure,
         plans: Plans::All,
         run: |session| {
-            let good = good(session, None)?;
-            match session.binding() {
-                Binding::Certificate => {
-                    session.certificate(1)?;
-                    let stolen = good.presenting(crate::call::Presents::Client(1));
-                    session.refused("the certificate of the second client", &stolen, &Refusal::TOKEN)
+            with_each_binding(session, |session, binding| {
+                let good = good(session, Some(binding))?;
+                match binding {
+                    Binding::Certificate => {
+                        session.certificate(1)?;
+                        let stolen = good.presenting(crate::call::Presents::Client(1));
+                        session.refused("the certificate of the second client", &stolen, &Refusal::TOKEN)
+                    }
+                    Binding::Dpop => {
+                        let stolen = good.signed_by(session.proof_key(1)?);
+                        session.refused("a proof of the second client", &stolen, &Refusal::PROOF)
+                    }
                 }
-                Binding::Dpop => {
-                    let stolen = good.signed_by(session.proof_key(1)?);
-                    session.refused("a proof of the second client", &stolen, &Refusal::PROOF)
-                }
-            }
+            })
         },
     },
 ];
@@ -91,11 +94,20 @@ fn good(session: &mut Session<'_>, binding: Option<Binding>) -> Result<Call, Sto
             );
             Ok(call)
         }
-        Err(NoAnswer::Tls(_)) => Err(skip("the target does not speak HTTP/2")),
+        Err(error) if refuses_protocols(error) || is_without_http2(error) => {
+            Err(skip("the target does not speak HTTP/2"))
+        }
         answer => {
             let told = observed(answer);
-            session.note("a good call over HTTP/2", Role::Check, "2xx", told.clone(), Verdict::Fail, &call, &exchange);
+            let answered = answer.as_ref().is_ok_and(|response| !is_busy(response));
+            let verdict = if answered { Verdict::Fail } else { Verdict::Inconclusive };
+            session.note("a good call over HTTP/2", Role::Check, "2xx", told.clone(), verdict, &call, &exchange);
             Err(Stop::Inconclusive(format!("a good call over HTTP/2 was answered: {told}")))
         }
     }
+}
+
+/// Whether the handshake succeeded, and without a protocol.
+fn is_without_http2(error: &NoAnswer) -> bool {
+    matches!(error, NoAnswer::Tls(text) if text == "the server does not offer HTTP/2")
 }

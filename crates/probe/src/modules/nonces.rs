@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{answer_of, is_busy};
 use crate::call::Call;
 use crate::expect::Refusal;
 use crate::module::{Module, Plans};
@@ -91,7 +92,11 @@ fn answered(session: &mut Session<'_>) -> Result<(), Stop> {
     let first = session.answered(&call)?;
     let told = observed(&first.answer);
     let nonce = first.answer.as_ref().ok().and_then(|response| response.sole("dpop-nonce")).is_some();
-    let verdict = if nonce { Verdict::Pass } else { Verdict::Fail };
+    let verdict = match (nonce, &first.answer) {
+        (true, _) => Verdict::Pass,
+        (false, Ok(response)) if !is_busy(response) => Verdict::Fail,
+        (false, _) => Verdict::Inconclusive,
+    };
     session.note("no nonce", Role::Check, "401 with one DPoP-Nonce", told, verdict, &call, &first);
     let good = session.good_with(Binding::Dpop)?;
     session.accepted("the nonce that came", &good).map(drop)
@@ -124,8 +129,7 @@ fn form(session: &mut Session<'_>) -> Result<(), Stop> {
     let call = bare(session)?;
     let mut seen = Vec::new();
     for _ in 0..3 {
-        let exchange = session.answered(&call)?;
-        let response = exchange.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+        let response = answer_of(session, &call)?;
         let nonces: Vec<String> = response.all("dpop-nonce").map(str::to_owned).collect();
         let allowed = |nonce: &String| {
             !nonce.is_empty() && nonce.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))

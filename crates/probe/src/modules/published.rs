@@ -4,6 +4,7 @@ use fapi::jose::keys::Algorithm;
 use sandbox::keys::{KeyKind, SigningKey};
 use serde_json::Value;
 
+use super::{answer_of, is_busy, is_trouble};
 use crate::authorization::Source;
 use crate::call::Call;
 use crate::exchange::Response;
@@ -103,9 +104,8 @@ fn find(session: &mut Session<'_>) -> Result<Option<(Call, Value)>, Stop> {
     for place in [format!("{WELL_KNOWN}{path}"), WELL_KNOWN.to_owned()] {
         let mut call = good.clone().without_credentials();
         call.target = place;
-        let exchange = session.answered(&call)?;
-        if let Ok(response) = &exchange.answer
-            && response.is_success()
+        let response = answer_of(session, &call)?;
+        if response.is_success()
             && let Some(metadata) = response.json()
         {
             return Ok(Some((call, metadata)));
@@ -141,7 +141,7 @@ fn metadata(session: &mut Session<'_>) -> Result<(), Stop> {
         let kept = servers.contains(&known);
         session.look("`authorization_servers`", &format!("`{known}` among them"), format!("{servers:?}"), kept);
     }
-    let response = session.answered(&call)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+    let response = answer_of(session, &call)?;
     let of_type = response.sole("content-type").is_some_and(|value| value.starts_with("application/json"));
     session.look("`Content-Type`", "application/json", format!("{:?}", response.sole("content-type")), of_type);
     Ok(())
@@ -202,7 +202,11 @@ fn preflight(session: &mut Session<'_>) -> Result<(), Stop> {
     let ask = preflight_of(&good, &origin);
     let exchange = session.answered(&ask)?;
     let granted = matches!(&exchange.answer, Ok(response) if response.is_success() && grants(response, &origin));
-    let verdict = if granted { Verdict::Pass } else { Verdict::Fail };
+    let verdict = match (granted, &exchange.answer) {
+        (true, _) => Verdict::Pass,
+        (false, Ok(response)) if !is_busy(response) => Verdict::Fail,
+        (false, _) => Verdict::Inconclusive,
+    };
     let expected = format!("2xx with Access-Control-Allow-Origin: {origin}");
     session.note("a preflight", Role::Check, &expected, observed(&exchange.answer), verdict, &ask, &exchange);
     Ok(())
@@ -227,7 +231,11 @@ fn other_origin(session: &mut Session<'_>) -> Result<(), Stop> {
         ] {
             let exchange = session.answered(&call)?;
             let granted = matches!(&exchange.answer, Ok(response) if grants(response, &origin));
-            let verdict = if granted { Verdict::Fail } else { Verdict::Pass };
+            let verdict = match granted {
+                true => Verdict::Fail,
+                false if is_trouble(&exchange.answer) => Verdict::Inconclusive,
+                false => Verdict::Pass,
+            };
             let told = exchange.answer.as_ref().map_or_else(ToString::to_string, |response| {
                 format!(
                     "{} with Access-Control-Allow-Origin {:?}",

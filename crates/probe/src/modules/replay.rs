@@ -85,21 +85,32 @@ fn at_once(session: &mut Session<'_>) -> Result<(), Stop> {
     let exchanges = session.wire().send_at_once(calls)?;
     let accepted = exchanges.iter().filter(|one| matches!(&one.answer, Ok(response) if response.is_success())).count();
     let told: Vec<String> = exchanges.iter().map(|one| observed(&one.answer)).collect();
+    // What is not accepted must be refused for its proof: whoever answers no more, or is busy, has refused nothing.
+    let refused = exchanges.iter().filter(|one| !matches!(&one.answer, Ok(response) if response.is_success()));
+    let worst = refused.map(|one| Refusal::PROOF.judge(&one.answer)).max();
     let verdict = match accepted {
         0 => Verdict::Inconclusive,
-        1 => Verdict::Pass,
+        1 => worst.unwrap_or(Verdict::Inconclusive),
         _ => Verdict::Fail,
     };
     let title = format!("{} requests with one proof at once", exchanges.len());
     let lines = exchanges.iter().map(|one| one.line).collect();
-    session.step(&title, Role::Check, None, "one 2xx", told.join(", "), verdict, lines);
+    session.step(
+        &title,
+        Role::Check,
+        None,
+        &format!("one 2xx, and {} for the others", Refusal::PROOF),
+        told.join(", "),
+        verdict,
+        lines,
+    );
     Ok(())
 }
 
 fn elsewhere(session: &mut Session<'_>) -> Result<(), Stop> {
     let replicas = session.settings().target.addresses.len();
     if replicas < 2 {
-        return Err(skip("`replicas` names fewer than two addresses"));
+        return Err(skip("`addresses` names fewer than two"));
     }
     let call = made(session)?;
     session.control(&call)?;

@@ -4,6 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use uuid::Uuid;
 
+use super::answer_of;
 use crate::call::{Call, TOKEN};
 use crate::clock::now;
 use crate::exchange::Response;
@@ -184,7 +185,7 @@ fn answers(session: &mut Session<'_>) -> Result<Vec<(&'static str, Response)>, S
     for (title, call) in
         [("a refusal of an invalid token", bad), ("a refusal without credentials", good.without_credentials())]
     {
-        let response = session.answered(&call)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+        let response = answer_of(session, &call)?;
         answers.push((title, response));
     }
     Ok(answers)
@@ -222,7 +223,7 @@ fn interaction_id(session: &mut Session<'_>) -> Result<(), Stop> {
     let response = session.control(&good)?;
     let refused =
         session.call_with(0, session.binding(), made_token("cHJvYmU".to_owned()))?.with_field(FIELD, id.as_str());
-    let refused = session.answered(&refused)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+    let refused = answer_of(session, &refused)?;
     for (title, response) in [("a success", response), ("a refusal", refused)] {
         let values: Vec<&str> = response.all(FIELD).collect();
         let same = values.len() == 1 && values.iter().all(|value| value.eq_ignore_ascii_case(&id));
@@ -231,10 +232,9 @@ fn interaction_id(session: &mut Session<'_>) -> Result<(), Stop> {
     let mut seen = Vec::new();
     for _ in 0..2 {
         let without = session.good()?.without_field(FIELD);
+        let response = answer_of(session, &without)?;
         // Some ecosystems ask for one.
-        if let Ok(response) = session.answered(&without)?.answer
-            && response.is_success()
-        {
+        if response.is_success() {
             let values: Vec<String> = response.all(FIELD).map(str::to_owned).collect();
             let made = values.len() == 1 && values.iter().all(|value| Uuid::parse_str(value).is_ok());
             let fresh = !values.iter().any(|value| seen.contains(value));
@@ -252,7 +252,11 @@ fn interaction_id_malformed(session: &mut Session<'_>) -> Result<(), Stop> {
     session.control(&good)?;
     for (title, id) in [("markup", "<script>probe</script>".to_owned()), ("300 letters", "a".repeat(300))] {
         let call = good.clone().with_field(FIELD, id.as_str());
-        let response = session.answered(&call)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+        let response = answer_of(session, &call)?;
+        // Whoever fails over it has not answered it.
+        if response.status.is_server_error() {
+            return Err(Stop::Inconclusive(response.summary()));
+        }
         let echoed = response.all(FIELD).any(|value| value.contains(&id));
         let told = response.all(FIELD).map(|value| value.chars().take(60).collect::<String>()).collect::<Vec<_>>();
         session.look(&format!("the id where that of the request is {title}"), "not that", format!("{told:?}"), !echoed);
@@ -263,8 +267,7 @@ fn interaction_id_malformed(session: &mut Session<'_>) -> Result<(), Stop> {
 fn without_credentials(session: &mut Session<'_>) -> Result<(), Stop> {
     let good = session.good()?;
     session.control(&good)?;
-    let response = session.answered(&good.without_credentials())?.answer;
-    let response = response.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+    let response = answer_of(session, &good.without_credentials())?;
     session.look("the status", "401", response.status.as_u16().to_string(), response.status.as_u16() == 401);
     let challenges = response.challenges();
     session.look("the challenges", "at least one", format!("{} challenges", challenges.len()), !challenges.is_empty());
@@ -280,7 +283,7 @@ fn invalid_token(session: &mut Session<'_>) -> Result<(), Stop> {
         let good = session.good_with(binding)?;
         session.control(&good)?;
         let call = session.call_with(0, binding, made_token("cHJvYmU".to_owned()))?;
-        let response = session.answered(&call)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+        let response = answer_of(session, &call)?;
         let scheme = binding.scheme();
         session.look("the status", "401", response.status.as_u16().to_string(), response.status.as_u16() == 401);
         let error = response.error(scheme);
@@ -327,8 +330,7 @@ fn algs(session: &mut Session<'_>) -> Result<(), Stop> {
     session.needs(session.settings().claims.dpop, "DPoP")?;
     let good = session.good_with(Binding::Dpop)?;
     session.control(&good)?;
-    let response = session.answered(&good.without_credentials())?.answer;
-    let response = response.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+    let response = answer_of(session, &good.without_credentials())?;
     let challenge = response.challenge("DPoP");
     let algs = challenge.as_ref().and_then(|challenge| challenge.parameter("algs"));
     session.look("`algs` of the challenge of DPoP", "a list", format!("{algs:?}"), algs.is_some());
@@ -355,7 +357,7 @@ fn reflects_nothing(session: &mut Session<'_>) -> Result<(), Stop> {
         ("a query", bare.query(&format!("{mark}=%3Cb%3E"))),
     ];
     for (title, call) in calls {
-        let response = session.answered(&call)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+        let response = answer_of(session, &call)?;
         let token = call.credentials.first().map_or(mark, |credential| credential.token.text.as_str());
         let reflected = stands_in(&response, mark) || stands_in(&response, token);
         let told = if reflected { "it stands in the answer" } else { "it does not" };
@@ -409,7 +411,7 @@ fn scope(session: &mut Session<'_>) -> Result<(), Stop> {
     let good = session.call_with_token(binding, |token| token)?;
     session.control(&good)?;
     let call = session.call_with_token(binding, |token| token.scope("probe"))?;
-    let response = session.answered(&call)?.answer.map_err(|error| Stop::Inconclusive(error.to_string()))?;
+    let response = answer_of(session, &call)?;
     let named: Vec<String> =
         response.challenges().iter().filter_map(|one| one.parameter("scope").map(str::to_owned)).collect();
     let kept = named.contains(&scope);

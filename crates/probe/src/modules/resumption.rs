@@ -107,11 +107,11 @@ fn resumption(session: &mut Session<'_>) -> Result<(), Stop> {
 fn early_data(session: &mut Session<'_>) -> Result<(), Stop> {
     let good = session.good()?;
     let config = opened(session, &good)?;
-    let mut early = Early::NotAllowed;
+    let mut early = None;
     let exchange = session.wire().send_by(&good, |door, sent| {
         let request = sent.http1();
         let (stream, found) = door.open_early(&config, &request)?;
-        early = found;
+        early = Some(found);
         let mut connection = Connection::new(stream);
         match found {
             Early::Taken => connection.read(false),
@@ -121,11 +121,12 @@ fn early_data(session: &mut Session<'_>) -> Result<(), Stop> {
     })?;
     // RFC 8470 §5.2: 425 tells the client to wait for the handshake.
     let (told, verdict) = match (early, &exchange.answer) {
-        (Early::NotAllowed, _) => ("sessions do not allow it".to_owned(), Verdict::Pass),
-        (Early::NotTaken, _) => ("it was not taken".to_owned(), Verdict::Pass),
-        (Early::Taken, Ok(response)) if response.status.as_u16() == 425 => ("425".to_owned(), Verdict::Pass),
-        (Early::Taken, Ok(response)) => (format!("it was answered: {}", response.summary()), Verdict::Fail),
-        (Early::Taken, Err(error)) => (format!("it was taken: {error}"), Verdict::Inconclusive),
+        (None, answer) => (format!("no second connection: {}", observed(answer)), Verdict::Inconclusive),
+        (Some(Early::NotAllowed), _) => ("sessions do not allow it".to_owned(), Verdict::Pass),
+        (Some(Early::NotTaken), _) => ("it was not taken".to_owned(), Verdict::Pass),
+        (Some(Early::Taken), Ok(response)) if response.status.as_u16() == 425 => ("425".to_owned(), Verdict::Pass),
+        (Some(Early::Taken), Ok(response)) => (format!("it was answered: {}", response.summary()), Verdict::Fail),
+        (Some(Early::Taken), Err(error)) => (format!("it was taken: {error}"), Verdict::Inconclusive),
     };
     let expected = "not taken, or 425";
     session.note("a good call before the end of the handshake", Role::Check, expected, told, verdict, &good, &exchange);

@@ -4,9 +4,13 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use super::{refused_alive, refuses_protocols};
+use crate::call::Call;
+use crate::exchange::NoAnswer;
 use crate::exchange::door::Door;
 use crate::expect::Refusal;
 use crate::module::{Module, Plans};
+use crate::plan::Plan;
 use crate::report::{Role, Severity, Verdict};
 use crate::session::{Session, Stop, skip};
 use crate::tls::flight::Answer;
@@ -19,7 +23,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "tls-old-versions",
         purpose: "TLS 1.0 and 1.1 are refused",
-        clause: "FAPI 2.0 §5.2.1, RFC 9325 §3.1.1",
+        clause: "FAPI 2.0 §5.2.1, FAPI 1.0 Advanced §8.5, RFC 9325 §3.1.1",
         suite: &["DisallowTLS10", "DisallowTLS11"],
         severity: Severity::Failure,
         plans: Plans::All,
@@ -33,9 +37,9 @@ pub(super) const MODULES: &[Module] = &[
         severity: Severity::Warning,
         plans: Plans::All,
         run: |session| {
+            answers_hellos(session)?;
             let answer = ask(session, "TLS 1.3", &Hello::tls13())?;
-            let kept = version(&answer) == Some(TLS13);
-            session.look("a hello of TLS 1.3", "TLS 1.3", told(&answer), kept);
+            look(session, "a hello of TLS 1.3", "TLS 1.3", &answer, version(&answer) == Some(TLS13));
             Ok(())
         },
     },
@@ -47,19 +51,20 @@ pub(super) const MODULES: &[Module] = &[
         severity: Severity::Failure,
         plans: Plans::All,
         run: |session| {
+            answers_hellos(session)?;
             let answer = ask(session, "TLS 1.3", &Hello::tls13())?;
             if version(&answer) != Some(TLS13) {
-                return Err(skip("the target does not speak TLS 1.3"));
+                return Err(does_not_speak("TLS 1.3", &answer));
             }
             let answer = ask(session, "TLS 1.3 and 1.2", &Hello::both())?;
-            session.look("a hello of both versions", "TLS 1.3", told(&answer), version(&answer) == Some(TLS13));
+            look(session, "a hello of both versions", "TLS 1.3", &answer, version(&answer) == Some(TLS13));
             Ok(())
         },
     },
     Module {
         name: "tls12-suites",
-        purpose: "In TLS 1.2 no suites but those that BCP 195 recommends are spoken",
-        clause: "FAPI 2.0 §5.2.2, RFC 9325 §4.2",
+        purpose: "In TLS 1.2 no suites are spoken but those that BCP 195 recommends, and for FAPI 1.0 alone those that it names",
+        clause: "FAPI 2.0 §5.2.2, FAPI 1.0 Advanced §8.5, RFC 9325 §4.2",
         suite: &["RequireOnlyBCP195RecommendedCiphersForTLS12", "CheckForBCP195InsecureFAPICiphers"],
         severity: Severity::Failure,
         plans: Plans::All,
@@ -140,7 +145,7 @@ pub(super) const MODULES: &[Module] = &[
     Module {
         name: "tls-alone",
         purpose: "The port answers nothing that is not TLS",
-        clause: "FAPI 2.0 §5.2.1",
+        clause: "FAPI 2.0 §5.2.1, FAPI 1.0 Advanced §8.5",
         suite: &[],
         severity: Severity::Failure,
         plans: Plans::All,
@@ -187,6 +192,35 @@ fn control(session: &mut Session<'_>, title: &str, answer: &Answer) -> Result<()
     if good { Ok(()) } else { Err(Stop::Inconclusive(format!("a good hello was answered: {}", told(answer)))) }
 }
 
+/// The first step of every module about versions and suites: whoever answers no good hello has chosen nothing.
+fn answers_hellos(session: &mut Session<'_>) -> Result<(), Stop> {
+    let answer = ask(session, "TLS 1.3 and 1.2", &Hello::both())?;
+    control(session, "TLS 1.3 and 1.2", &answer)
+}
+
+/// Writes down whether a hello was answered as it should be. Silence is neither.
+fn look(session: &mut Session<'_>, title: &str, expected: &str, answer: &Answer, kept: bool) {
+    let verdict = match (is_silence(answer), kept) {
+        (true, _) => Verdict::Inconclusive,
+        (false, true) => Verdict::Pass,
+        (false, false) => Verdict::Fail,
+    };
+    session.step(title, Role::Check, None, expected, told(answer), verdict, Vec::new());
+}
+
+/// Whether an answer neither goes on nor says no.
+fn is_silence(answer: &Answer) -> bool {
+    answer.hello().is_none() && !answer.refuses()
+}
+
+/// Ends a module about a version that a hello was not answered with.
+fn does_not_speak(version: &str, answer: &Answer) -> Stop {
+    match is_silence(answer) {
+        true => Stop::Inconclusive(format!("a hello of {version} was answered: {}", told(answer))),
+        false => skip(format!("the target does not speak {version}")),
+    }
+}
+
 /// An answer in one line.
 fn told(answer: &Answer) -> String {
     match answer {
@@ -218,17 +252,11 @@ fn name_of(version: u16) -> String {
 }
 
 fn old_versions(session: &mut Session<'_>) -> Result<(), Stop> {
-    let answer = ask(session, "TLS 1.3 and 1.2", &Hello::both())?;
-    control(session, "TLS 1.3 and 1.2", &answer)?;
+    answers_hellos(session)?;
     for (name, highest) in [("TLS 1.1", TLS11), ("TLS 1.0", TLS10)] {
         let answer = ask(session, name, &Hello::up_to(highest))?;
-        let verdict = match (answer.refuses(), answer.hello().is_some()) {
-            (true, _) => Verdict::Pass,
-            (false, true) => Verdict::Fail,
-            (false, false) => Verdict::Inconclusive,
-        };
         let title = format!("a hello of {name} at most");
-        session.step(&title, Role::Check, None, "an alert, or the end", told(&answer), verdict, Vec::new());
+        look(session, &title, "an alert, or the end", &answer, answer.refuses());
     }
     Ok(())
 }
@@ -240,15 +268,28 @@ fn recommended() -> Vec<u16> {
 
 /// Whether TLS 1.2 is spoken at all, with what everyone speaks.
 fn speaks_tls12(session: &mut Session<'_>) -> Result<bool, Stop> {
+    answers_hellos(session)?;
     let answer = ask(session, "TLS 1.2 with the recommended suites", &Hello::tls12(&recommended()))?;
+    if is_silence(&answer) {
+        return Err(does_not_speak("TLS 1.2", &answer));
+    }
     Ok(version(&answer) == Some(TLS12))
 }
 
+/// The suites of TLS 1.2 that may be spoken.
+fn allowed(session: &Session<'_>) -> Vec<u16> {
+    let only_fapi1 = session.plans().iter().all(|plan| *plan == Plan::Fapi1Advanced);
+    let of_fapi1 = if only_fapi1 { DHE_OF_FAPI1 } else { &[] };
+    [recommended().as_slice(), of_fapi1].concat()
+}
+
+/// `TLS_DHE_RSA_WITH_AES_128_GCM_SHA256` and `TLS_DHE_RSA_WITH_AES_256_GCM_SHA384` (FAPI 1.0 Advanced §8.5).
+const DHE_OF_FAPI1: &[u16] = &[0x009e, 0x009f];
+
 fn suites_of_tls12(session: &mut Session<'_>) -> Result<(), Stop> {
-    let answer = ask(session, "TLS 1.3 and 1.2", &Hello::both())?;
-    control(session, "TLS 1.3 and 1.2", &answer)?;
-    let recommended = recommended();
-    let mut left: Vec<u16> = suites::before_tls13().into_iter().filter(|suite| !recommended.contains(suite)).collect();
+    answers_hellos(session)?;
+    let allowed = allowed(session);
+    let mut left: Vec<u16> = suites::before_tls13().into_iter().filter(|suite| !allowed.contains(suite)).collect();
     // The target chooses one of what is left, until it chooses none.
     let mut found = Vec::new();
     while !left.is_empty() {
@@ -267,7 +308,7 @@ fn suites_of_tls12(session: &mut Session<'_>) -> Result<(), Stop> {
             break;
         }
     }
-    session.look("suites of TLS 1.2 beside the recommended", "none", found.join(", "), found.is_empty());
+    session.look("suites of TLS 1.2 beside those that are allowed", "none", found.join(", "), found.is_empty());
     Ok(())
 }
 
@@ -275,10 +316,11 @@ fn suites_of_tls12(session: &mut Session<'_>) -> Result<(), Stop> {
 const MAX_SUITES: usize = 20;
 
 fn extensions(session: &mut Session<'_>) -> Result<(), Stop> {
+    answers_hellos(session)?;
     let hello = Hello { compression_methods: vec![1, 0], ..Hello::tls12(&recommended()) };
     let answer = ask(session, "TLS 1.2 with compression", &hello)?;
     let Some(hello) = answer.hello().filter(|hello| hello.version == TLS12).cloned() else {
-        return Err(skip("the target does not speak TLS 1.2"));
+        return Err(does_not_speak("TLS 1.2", &answer));
     };
     session.look(
         "extended master secret",
@@ -329,9 +371,10 @@ fn renegotiation_by_client(session: &mut Session<'_>) -> Result<(), Stop> {
 const PATIENCE: Duration = Duration::from_secs(2);
 
 fn curves(session: &mut Session<'_>) -> Result<(), Stop> {
+    answers_hellos(session)?;
     for (name, group) in [("X25519", 0x001d), ("P-256", 0x0017)] {
         let answer = ask(session, &format!("TLS 1.2 with {name}"), &Hello { groups: vec![group], ..Hello::both() })?;
-        session.look(&format!("{name} alone"), "a ServerHello", told(&answer), answer.hello().is_some());
+        look(session, &format!("{name} alone"), "a ServerHello", &answer, answer.hello().is_some());
     }
     Ok(())
 }
@@ -356,6 +399,7 @@ fn in_pieces(session: &mut Session<'_>) -> Result<(), Stop> {
         let verdict = match (same, answer.refuses()) {
             (true, _) => Verdict::Pass,
             (false, true) => Verdict::Warning,
+            (false, false) if is_silence(&answer) => Verdict::Inconclusive,
             (false, false) => Verdict::Fail,
         };
         session.step(title, Role::Check, None, &told(&expected), told(&answer), verdict, Vec::new());
@@ -371,30 +415,41 @@ const KNOWN: &[&[u8]] = &[b"http/1.1"];
 const UNKNOWN: &[&[u8]] = &[b"probe"];
 
 fn alpn_unknown(session: &mut Session<'_>) -> Result<(), Stop> {
-    // In TLS 1.3 the answer is encrypted, so it takes a whole handshake.
-    for (offered, protocols, role) in
-        [("ALPN http/1.1", KNOWN, Role::Control), ("ALPN that nobody knows", UNKNOWN, Role::Check)]
-    {
-        let call = session.good()?;
-        let door = Door { protocols, ..session.wire().door(&call) };
-        let told = |opened: &Result<(), String>| match opened {
-            Ok(()) => "the handshake succeeds".to_owned(),
-            Err(error) => error.clone(),
-        };
-        let shake = |_, _| door.open().map(drop).map_err(|error| error.to_string());
-        let (opened, line) = session.wire().handshake(0, offered, shake, told)?;
-        let (expected, verdict) = match (role, opened.is_ok()) {
-            (Role::Control, true) => ("success", Verdict::Pass),
-            (Role::Control, false) => ("success", Verdict::Inconclusive),
-            (Role::Check, false) => ("no_application_protocol", Verdict::Pass),
-            (Role::Check, true) => ("no_application_protocol", Verdict::Fail),
-        };
-        session.step(offered, role, None, expected, told(&opened), verdict, vec![line]);
-        if verdict == Verdict::Inconclusive {
-            return Err(Stop::Inconclusive(told(&opened)));
-        }
+    let good = session.good()?;
+    session.control(&good)?;
+    let opened = open_with(session, &good, "ALPN http/1.1", Role::Control, KNOWN)?;
+    if let Err(error) = opened {
+        return Err(Stop::Inconclusive(error.to_string()));
     }
-    Ok(())
+    open_with(session, &good, "ALPN that nobody knows", Role::Check, UNKNOWN).map(drop)?;
+    session.control(&good).map(drop)
+}
+
+/// Does a whole handshake that offers these protocols: in TLS 1.3 the answer is encrypted.
+fn open_with(
+    session: &mut Session<'_>,
+    call: &Call,
+    offered: &str,
+    role: Role,
+    protocols: &'static [&'static [u8]],
+) -> Result<Result<(), NoAnswer>, Stop> {
+    let door = Door { protocols, ..session.wire().door(call) };
+    let told = |opened: &Result<(), NoAnswer>| match opened {
+        Ok(()) => "the handshake succeeds".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let (opened, line) = session.wire().handshake(0, offered, |_, _| door.open().map(drop), told)?;
+    let (expected, verdict) = match (role, &opened) {
+        (Role::Control, Ok(())) => ("success", Verdict::Pass),
+        (Role::Control, Err(_)) => ("success", Verdict::Inconclusive),
+        (Role::Check, Err(error)) if refuses_protocols(error) => ("no_application_protocol", Verdict::Pass),
+        // It is refused, and the client does not know why.
+        (Role::Check, Err(error)) if error.is_refusal() => ("no_application_protocol", Verdict::Warning),
+        (Role::Check, Err(_)) => ("no_application_protocol", Verdict::Inconclusive),
+        (Role::Check, Ok(())) => ("no_application_protocol", Verdict::Fail),
+    };
+    session.step(offered, role, None, expected, told(&opened), verdict, vec![line]);
+    Ok(opened)
 }
 
 fn name_unknown(session: &mut Session<'_>) -> Result<(), Stop> {
@@ -406,12 +461,12 @@ fn name_unknown(session: &mut Session<'_>) -> Result<(), Stop> {
     control(session, "the name of the target", &right)?;
     let other = ask(session, "another name", &hello.clone().to("probe.invalid"))?;
     let same = version(&other) == version(&right) && asks_for_certificate(&other) == asks_for_certificate(&right);
-    session.look("another name", "unrecognized_name, or the same", told(&other), other.refuses() || same);
+    look(session, "another name", "unrecognized_name, or the same", &other, other.refuses() || same);
     let mut old = Hello::up_to(TLS11);
     old = old.to("probe.invalid");
     let other = ask(session, "another name with TLS 1.1", &old)?;
-    session.look("another name with TLS 1.1", "an alert, or the end", told(&other), other.hello().is_none());
-    Ok(())
+    look(session, "another name with TLS 1.1", "an alert, or the end", &other, other.refuses());
+    answers_hellos(session)
 }
 
 fn certificate_authorities(session: &mut Session<'_>) -> Result<(), Stop> {
@@ -444,6 +499,11 @@ fn replicas(session: &mut Session<'_>) -> Result<(), Stop> {
         ("TLS 1.2 with the recommended suites", Hello::tls12(&recommended())),
         ("TLS 1.1 at most", Hello::up_to(TLS11)),
     ];
+    for replica in 0..replicas {
+        let answer = ask_at(session, replica, "TLS 1.3 and 1.2", &Hello::both())?;
+        let title = format!("TLS 1.3 and 1.2 at {}", session.wire().address(replica));
+        control(session, &title, &answer)?;
+    }
     for (name, hello) in hellos {
         let first = ask_at(session, 0, name, &hello)?;
         for replica in 1..replicas {
@@ -451,7 +511,7 @@ fn replicas(session: &mut Session<'_>) -> Result<(), Stop> {
             let same =
                 version(&answer) == version(&first) && asks_for_certificate(&answer) == asks_for_certificate(&first);
             let title = format!("{name} at {}", session.wire().address(replica));
-            session.look(&title, &told(&first), told(&answer), same);
+            look(session, &title, &told(&first), &answer, same);
         }
     }
     Ok(())
@@ -481,7 +541,8 @@ fn alone(session: &mut Session<'_>) -> Result<(), Stop> {
     let kept = status.is_none_or(|status| (300..500).contains(&status));
     let verdict = if kept { Verdict::Pass } else { Verdict::Fail };
     session.step("a request without TLS", Role::Check, None, "no success", told(&line), verdict, vec![number]);
-    Ok(())
+    // Nothing is also what a target says that is down.
+    session.control(&good).map(drop)
 }
 
 fn certificate_expired(session: &mut Session<'_>) -> Result<(), Stop> {
@@ -496,8 +557,8 @@ fn certificate_expired(session: &mut Session<'_>) -> Result<(), Stop> {
             let token = token.bound_to_thumbprint(&thumbprint).sign(&session.issuer()?.key);
             session.call_with(0, crate::session::Binding::Certificate, crate::session::made_token(token))?
         }
-        Err(_) => good,
+        Err(_) => good.clone(),
     };
     let call = call.presenting(crate::call::Presents::Other("EXPIRED", Box::new(expired)));
-    session.refused("a certificate that has expired", &call, &Refusal::CERTIFICATE)
+    refused_alive(session, &good, "a certificate that has expired", &call, &Refusal::CERTIFICATE)
 }

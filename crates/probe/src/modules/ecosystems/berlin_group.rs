@@ -105,8 +105,9 @@ pub(super) const MODULES: &[Module] = &[
             session.needs(session.settings().claims.certificate_required, "to require a certificate")?;
             let good = good(session)?;
             session.control(&good)?;
-            let bare = Call { presents: Presents::Nothing, ..good };
-            session.refused("no certificate", &bare, &Refusal { closing: true, ..UNAUTHORIZED })
+            let bare = Call { presents: Presents::Nothing, ..good.clone() };
+            let refusal = Refusal { closing: true, ..UNAUTHORIZED };
+            super::super::refused_alive(session, &good, "no certificate", &bare, &refusal)
         },
     },
     Module {

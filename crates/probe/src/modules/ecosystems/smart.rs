@@ -82,8 +82,8 @@ fn configuration(session: &mut Session<'_>) -> Result<(), Stop> {
         let told = observed(&exchange.answer);
         let verdict = match &exchange.answer {
             Ok(response) if response.is_success() && has_capabilities(response) => Verdict::Pass,
-            Ok(_) => Verdict::Fail,
-            Err(_) => Verdict::Inconclusive,
+            Ok(response) if !super::super::is_busy(response) => Verdict::Fail,
+            Ok(_) | Err(_) => Verdict::Inconclusive,
         };
         // It is at one of these places.
         if verdict != Verdict::Fail || number == last {
