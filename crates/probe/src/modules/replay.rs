@@ -72,6 +72,10 @@ fn replay(session: &mut Session<'_>) -> Result<(), Stop> {
     session.refused("the same proof again", &call, &Refusal::PROOF)
 }
 
+/// A replica that has just started may not know the nonce of the others, and asks for another.
+const REFUSED: Refusal =
+    Refusal { errors: &["invalid_dpop_proof", "invalid_token", "invalid_request", "use_dpop_nonce"], ..Refusal::PROOF };
+
 fn at_once(session: &mut Session<'_>) -> Result<(), Stop> {
     let call = made(session)?;
     let replicas = session.settings().target.addresses.len();
@@ -87,7 +91,7 @@ fn at_once(session: &mut Session<'_>) -> Result<(), Stop> {
     let told: Vec<String> = exchanges.iter().map(|one| observed(&one.answer)).collect();
     // What is not accepted must be refused for its proof: whoever answers no more, or is busy, has refused nothing.
     let refused = exchanges.iter().filter(|one| !matches!(&one.answer, Ok(response) if response.is_success()));
-    let worst = refused.map(|one| Refusal::PROOF.judge(&one.answer)).max();
+    let worst = refused.map(|one| REFUSED.judge(&one.answer)).max();
     let verdict = match accepted {
         0 => Verdict::Inconclusive,
         1 => worst.unwrap_or(Verdict::Inconclusive),
@@ -99,7 +103,7 @@ fn at_once(session: &mut Session<'_>) -> Result<(), Stop> {
         &title,
         Role::Check,
         None,
-        &format!("one 2xx, and {} for the others", Refusal::PROOF),
+        &format!("one 2xx, and {} for the others", REFUSED),
         told.join(", "),
         verdict,
         lines,
