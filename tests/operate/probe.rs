@@ -164,6 +164,10 @@ fn every_problem_of_the_configuration_is_told_at_once() {
     let elsewhere = dry(&good, &["--target", "https://other.example/accounts"]);
     assert_eq!(elsewhere.status.code(), Some(64));
     assert!(text(&elsewhere).contains("https://other.example is not one of `targets`"), "{}", text(&elsewhere));
+    // Nothing listens there yet.
+    let alone = program(&["probe", "--json", "report.json"], &dir);
+    assert_eq!(alone.status.code(), Some(69), "{}", text(&alone));
+    assert!(text(&alone).contains("cannot be reached") && text(&alone).lines().count() < 10, "{}", text(&alone));
     let unknown = dry(&good, &["--only", "no-such-module"]);
     assert_eq!(unknown.status.code(), Some(2), "{}", text(&unknown));
     let unsigned = dry(&good, &["--signed", "report.jws"]);

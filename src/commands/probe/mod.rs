@@ -15,7 +15,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::HEXLOWER;
 
 use self::outputs::Outputs;
-use super::{BAD_CONFIGURATION, BAD_USAGE, Failure, NOT_GOOD, input};
+use super::{BAD_CONFIGURATION, BAD_USAGE, Failure, NOT_GOOD, UNAVAILABLE, input};
 use crate::config::probe::{Said, read};
 
 /// The arguments of the command.
@@ -65,7 +65,7 @@ struct RunArguments {
     outputs: Outputs,
 }
 
-/// Runs the command. The exit code is 1 if a rule is not kept, or if nothing can be said of one.
+/// Runs the command. The exit code is 1 if a rule is not kept, or if nothing can be said of one, and 69 if the target is not there.
 pub fn run(arguments: &Arguments) -> ExitCode {
     let outcome = match &arguments.command {
         Some(Command::Verify(arguments)) => reports::verify(arguments),
@@ -100,17 +100,29 @@ fn probe(arguments: &RunArguments) -> Result<(), Failure> {
         None => None,
     };
     let out = transcript.as_mut().map(|(_, file)| file as &mut dyn Write);
-    let mut told = Told { dry: arguments.dry_run, colour: std::io::stdout().is_terminal(), failed: None };
+    let mut told = Told { dry: arguments.dry_run, colour: std::io::stdout().is_terminal(), failed: None, before: None };
     let report = run_plans(&settings, &arguments.only, &hash, out, &mut told);
     if let Some(failure) = told.failed {
         return Err(failure);
     }
-    super::print(&format!("\n{}", summary(&report, told.colour)))?;
     arguments.outputs.write(&report)?;
+    if let Some(why) = nothing_was_asked(&report) {
+        return Err(Failure::new(UNAVAILABLE, why));
+    }
+    super::print(&format!("\n{}", summary(&report, told.colour)))?;
     match arguments.dry_run || is_good(&report) {
         true => Ok(()),
         false => Err(Failure::new(NOT_GOOD, "not every rule is kept, or of some nothing could be said")),
     }
+}
+
+/// Why no module could ask anything, if none could.
+fn nothing_was_asked(report: &Report) -> Option<&str> {
+    let first = report.modules.first()?.reason.as_deref()?;
+    let same = |module: &ModuleReport| module.steps.is_empty() && module.reason.as_deref() == Some(first);
+    (report.requests == 0 && !report.dry_run && report.count(Verdict::Skipped) == 0)
+        .then_some(first)
+        .filter(|_| report.modules.iter().all(same))
 }
 
 /// Whether every rule that was looked at is kept, and one was; recommendations do not count.
@@ -123,6 +135,8 @@ struct Told {
     dry: bool,
     colour: bool,
     failed: Option<Failure>,
+    /// Why the module before could not begin: what comes after it cannot either.
+    before: Option<String>,
 }
 
 impl Watch for Told {
@@ -134,6 +148,11 @@ impl Watch for Told {
     }
 
     fn ended(&mut self, number: usize, of: usize, module: &ModuleReport) {
+        let idle = module.verdict == Verdict::Inconclusive && module.steps.is_empty();
+        let before = std::mem::replace(&mut self.before, module.reason.clone().filter(|_| idle));
+        if before.is_some() && before == self.before {
+            return;
+        }
         let mut text = module_lines(number, of, module, self.colour);
         if self.colour {
             text.insert_str(0, CLEAR);

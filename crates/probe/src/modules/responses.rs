@@ -178,25 +178,30 @@ pub(super) const MODULES: &[Module] = &[
 
 /// A success and two refusals.
 fn answers(session: &mut Session<'_>) -> Result<Vec<(&'static str, Response)>, Stop> {
+    Ok(answers_with_times(session)?.into_iter().map(|(title, response, _)| (title, response)).collect())
+}
+
+/// The same, each with the time at which it came.
+fn answers_with_times(session: &mut Session<'_>) -> Result<Vec<(&'static str, Response, u64)>, Stop> {
     let good = session.good()?;
     let success = session.control(&good)?;
-    let mut answers = vec![("a success", success)];
+    let mut answers = vec![("a success", success, now())];
     let bad = session.call_with(0, session.binding(), made_token("cHJvYmU".to_owned()))?;
     for (title, call) in
         [("a refusal of an invalid token", bad), ("a refusal without credentials", good.without_credentials())]
     {
         let response = answer_of(session, &call)?;
-        answers.push((title, response));
+        answers.push((title, response, now()));
     }
     Ok(answers)
 }
 
 fn date(session: &mut Session<'_>) -> Result<(), Stop> {
-    for (title, response) in answers(session)? {
+    for (title, response, came) in answers_with_times(session)? {
         let dates: Vec<&str> = response.all("date").collect();
         let time = dates.first().and_then(|date| httpdate::parse_http_date(date).ok());
         let away = time.map(|time| {
-            let here = UNIX_EPOCH.checked_add(Duration::from_secs(now())).unwrap_or(UNIX_EPOCH);
+            let here = UNIX_EPOCH.checked_add(Duration::from_secs(came)).unwrap_or(UNIX_EPOCH);
             time.duration_since(here).or_else(|_| here.duration_since(time)).unwrap_or_default()
         });
         let right = dates.len() == 1 && away.is_some_and(|away| away <= Duration::from_secs(5));
