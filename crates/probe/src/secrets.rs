@@ -1,7 +1,7 @@
 //! What must stand in nothing that is written: tokens, proofs, assertions, codes, and what a configuration calls secret.
 //!
 //! A target can send back what it received in any form: whole, in base64, cut in pieces, in an answer to a later request. So every
-//! text that is written is looked through for all secrets of the run, and any [`PIECE`] characters of one in a row are taken out.
+//! text that is written is looked through for all secrets of the run, and any 16 characters of one in a row are taken out.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
