@@ -150,6 +150,13 @@ fn every_problem_of_the_configuration_is_told_at_once() {
         ("resource: { ", "resource: { headers: { DPoP: x }, ", "the probe writes this field itself"),
         ("limits: { rate: 100 }", "limits: { rate: 0 }", "expected 1 to 10000 requests a second"),
         ("issuer: # its", "x: # its", "unknown key `x`"),
+        ("client_id: client-2", "client_id: client", "the first client has the same"),
+        (
+            "tls/client-2.pem, key: tls/client-2-key.pem",
+            "tls/client.pem, key: tls/client-key.pem",
+            "the first client has the same",
+        ),
+        ("\"] # nothing else", "/accounts\"] # nothing else", "an origin has no path"),
     ] {
         assert!(good.contains(from), "{from}: {good}");
         let output = dry(&good.replacen(from, to, 1), &[]);

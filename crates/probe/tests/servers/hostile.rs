@@ -1,12 +1,13 @@
 //! Targets that lie, repeat, are slow or are gone: nothing passes there, nothing secret is written, and the run ends.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, StatusCode, header};
+use probe::authorization::{Authentication, Grant, Server, Source};
 use probe::plan::Plan;
 use probe::report::{Report, Verdict};
 use probe::settings::Settings;
@@ -106,6 +107,56 @@ fn what_a_target_repeats_is_not_written() {
             assert!(!written.contains(middle), "{middle} of {value}");
         }
     }
+}
+
+#[test]
+fn what_an_authorization_server_repeats_is_not_written() {
+    let world = World::new(KeyKind::Es256);
+    let received: Arc<Mutex<Vec<String>>> = Arc::default();
+    let noted = Arc::clone(&received);
+    let handler: Handler = Arc::new(move |request| {
+        let origin = format!("https://{}", request.header("host").unwrap_or_default());
+        match request.path() {
+            "/.well-known/oauth-authorization-server" => {
+                Answer::json(StatusCode::OK, json!({ "issuer": origin, "token_endpoint": format!("{origin}/token") }))
+            }
+            "/token" => {
+                let form: Vec<_> = form_urlencoded::parse(&request.body).into_owned().collect();
+                let assertion = form.into_iter().find(|(name, _)| name == "client_assertion").map(|(_, value)| value);
+                let assertion = assertion.unwrap_or_default();
+                noted.lock().unwrap().push(assertion.clone());
+                let challenge = HeaderValue::from_str(&format!("Bearer error=\"{assertion}\"")).unwrap();
+                Answer::json(StatusCode::BAD_REQUEST, json!({ "error": assertion }))
+                    .header(header::WWW_AUTHENTICATE, challenge)
+            }
+            _ => good(),
+        }
+    });
+    let (report, transcript) = world.run(Plan::Fapi2Mtls, handler, &|settings: &mut Settings| {
+        quick(settings);
+        settings.issuer = None;
+        settings.source = Source::Server(Box::new(Server {
+            issuer: settings.target.origin(),
+            token_endpoint: None,
+            par_endpoint: None,
+            authorization_endpoint: None,
+            revocation_endpoint: None,
+            authentication: Authentication::PrivateKeyJwt,
+            grant: Grant::ClientCredentials,
+            resource: None,
+            roots: Arc::clone(&settings.target.roots),
+            metadata: OnceLock::new(),
+        }));
+    });
+    assert!(passed(&report).is_empty(), "{:?}", passed(&report));
+    let written = format!("{}{}", serde_json::to_string(&report).unwrap(), String::from_utf8(transcript).unwrap());
+    let received = received.lock().unwrap();
+    // It is asked twice for each client, and then known to have no tokens.
+    assert!((1..=4).contains(&received.len()), "{}", received.len());
+    for assertion in received.iter() {
+        assert!(!written.contains(&assertion[40..80]), "{assertion}");
+    }
+    assert!(written.contains("$CLIENT_ASSERTION"), "control: it came back");
 }
 
 /// An answer that repeats what it was asked, and what was asked before.
