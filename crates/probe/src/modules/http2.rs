@@ -1,6 +1,6 @@
 //! The same checks over HTTP/2, where a library in between may join or lose what HTTP/1.1 keeps apart.
 
-use super::{is_busy, refused_alive, refuses_protocols, with_each_binding};
+use super::{refused_alive, refuses_protocols, with_each_binding};
 use crate::call::Call;
 use crate::exchange::NoAnswer;
 use crate::expect::Refusal;
@@ -99,7 +99,7 @@ fn good(session: &mut Session<'_>, binding: Option<Binding>) -> Result<Call, Sto
         }
         answer => {
             let told = observed(answer);
-            let answered = answer.as_ref().is_ok_and(|response| !is_busy(response));
+            let answered = answer.as_ref().is_ok_and(|response| !response.says_nothing());
             let verdict = if answered { Verdict::Fail } else { Verdict::Inconclusive };
             session.note("a good call over HTTP/2", Role::Check, "2xx", told.clone(), verdict, &call, &exchange);
             Err(Stop::Inconclusive(format!("a good call over HTTP/2 was answered: {told}")))

@@ -54,19 +54,14 @@ pub fn all() -> Vec<Module> {
 fn answer_of(session: &mut Session<'_>, call: &Call) -> Result<Response, Stop> {
     let answer = session.answered(call)?.answer;
     match answer {
-        Ok(response) if !is_busy(&response) => Ok(response),
+        Ok(response) if !response.says_nothing() => Ok(response),
         answer => Err(Stop::Inconclusive(observed(&answer))),
     }
 }
 
-/// Whether an answer says that the target, or what stands before it, has no time.
-fn is_busy(response: &Response) -> bool {
-    matches!(response.status.as_u16(), 429 | 502..=504)
-}
-
 /// Whether nothing can be said of what an answer does not have: there is none, or it is one of a target in trouble.
 fn is_trouble(answer: &Result<Response, NoAnswer>) -> bool {
-    answer.as_ref().map_or(true, |response| is_busy(response) || response.status.is_server_error())
+    answer.as_ref().map_or(true, |response| response.says_nothing() || response.status.is_server_error())
 }
 
 /// Whether the other side refused the protocols that a hello offers (RFC 7301 §3.2). rustls names the alert in this way.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{answer_of, is_busy};
+use super::answer_of;
 use crate::call::Call;
 use crate::expect::Refusal;
 use crate::module::{Module, Plans};
@@ -94,7 +94,7 @@ fn answered(session: &mut Session<'_>) -> Result<(), Stop> {
     let nonce = first.answer.as_ref().ok().and_then(|response| response.sole("dpop-nonce")).is_some();
     let verdict = match (nonce, &first.answer) {
         (true, _) => Verdict::Pass,
-        (false, Ok(response)) if !is_busy(response) => Verdict::Fail,
+        (false, Ok(response)) if !response.says_nothing() => Verdict::Fail,
         (false, _) => Verdict::Inconclusive,
     };
     session.note("no nonce", Role::Check, "401 with one DPoP-Nonce", told, verdict, &call, &first);

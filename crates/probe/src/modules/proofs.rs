@@ -7,7 +7,7 @@ use sandbox::keys::{KeyKind, Proof, SigningKey};
 use sandbox::tokens::{hs256, unsigned};
 use serde_json::{Value, json};
 
-use super::{is_busy, refused_alive, weak};
+use super::{refused_alive, weak};
 use crate::call::{Call, SentProof};
 use crate::clock::now;
 use crate::exchange::Response;
@@ -539,7 +539,7 @@ fn htu_query(session: &mut Session<'_>) -> Result<(), Stop> {
     let verdict = match &exchange.answer {
         Ok(response) if response.is_success() => Verdict::Pass,
         // An API may refuse a query that it does not know, which says nothing about the proof.
-        Ok(response) if is_busy(response) || is_about_query(response) => Verdict::Inconclusive,
+        Ok(response) if response.says_nothing() || is_about_query(response) => Verdict::Inconclusive,
         Ok(_) => Verdict::Fail,
         Err(_) => Verdict::Inconclusive,
     };

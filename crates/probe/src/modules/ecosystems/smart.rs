@@ -82,7 +82,7 @@ fn configuration(session: &mut Session<'_>) -> Result<(), Stop> {
         let told = observed(&exchange.answer);
         let verdict = match &exchange.answer {
             Ok(response) if response.is_success() && has_capabilities(response) => Verdict::Pass,
-            Ok(response) if !super::super::is_busy(response) => Verdict::Fail,
+            Ok(response) if !response.says_nothing() => Verdict::Fail,
             Ok(_) | Err(_) => Verdict::Inconclusive,
         };
         // It is at one of these places.
