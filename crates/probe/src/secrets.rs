@@ -26,27 +26,16 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Learns a secret, and the name that stands in its place.
+    /// Learns a secret that is of use once, such as a proof, in the form in which it was sent: there are as many as there are requests.
+    pub fn learn_once(&mut self, secret: &str, name: &str) {
+        if let Some(name) = self.begin(secret, name) {
+            self.add(secret.as_bytes(), name);
+        }
+    }
+
+    /// Learns a secret in every form, and the name that stands in its place.
     pub fn learn(&mut self, secret: &str, name: &str) {
-        let name = match self.names.iter().position(|known| known == name) {
-            Some(known) => known,
-            None => {
-                self.names.push(name.to_owned());
-                self.names.len().saturating_sub(1)
-            }
-        };
-        if secret.len() < PIECE {
-            let new = secret.len() >= SHORTEST && !self.short.iter().any(|(known, _)| known == secret);
-            self.short.extend(new.then(|| (secret.to_owned(), name)));
-            return;
-        }
-        let known = secret.as_bytes().get(..PIECE).is_some_and(|piece| self.pieces.contains_key(&self.hash(piece)));
-        let last = secret.len().saturating_sub(PIECE);
-        let all =
-            known && secret.as_bytes().get(last..).is_some_and(|piece| self.pieces.contains_key(&self.hash(piece)));
-        if all {
-            return;
-        }
+        let Some(name) = self.begin(secret, name) else { return };
         self.add(secret.as_bytes(), name);
         // In base64 a text looks in three ways, by how many bytes stand before it.
         for before in 0..3_usize {
@@ -92,6 +81,26 @@ impl Secrets {
         let shown = String::from_utf8_lossy(&shown).into_owned();
         let name = |index: &usize| self.names.get(*index).map(String::as_str).unwrap_or_default();
         self.short.iter().fold(shown, |shown, (secret, index)| shown.replace(secret, &format!("${}", name(index))))
+    }
+
+    /// The number of a name; `None` if the secret is known, or too short for pieces, and then known too.
+    fn begin(&mut self, secret: &str, name: &str) -> Option<usize> {
+        let name = match self.names.iter().position(|known| known == name) {
+            Some(known) => known,
+            None => {
+                self.names.push(name.to_owned());
+                self.names.len().saturating_sub(1)
+            }
+        };
+        if secret.len() < PIECE {
+            let new = secret.len() >= SHORTEST && !self.short.iter().any(|(known, _)| known == secret);
+            self.short.extend(new.then(|| (secret.to_owned(), name)));
+            return None;
+        }
+        let last = secret.len().saturating_sub(PIECE);
+        let ends = [secret.as_bytes().get(..PIECE), secret.as_bytes().get(last..)];
+        let known = ends.into_iter().flatten().all(|piece| self.pieces.contains_key(&self.hash(piece)));
+        (!known).then_some(name)
     }
 
     fn add(&mut self, secret: &[u8], name: usize) {

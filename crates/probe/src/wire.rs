@@ -378,7 +378,10 @@ impl<'s> Wire<'s> {
 
     fn learn_all(&mut self, sent: &Sent) {
         for (secret, name) in sent.secrets() {
-            self.transcript.secrets().learn(secret, name);
+            match ONCE.contains(&name.as_str()) {
+                true => self.transcript.secrets().learn_once(secret, name),
+                false => self.transcript.secrets().learn(secret, name),
+            }
         }
     }
 
@@ -388,7 +391,7 @@ impl<'s> Wire<'s> {
         for line in text.lines() {
             let Some((name, value)) = line.split_once(':') else { continue };
             if name.eq_ignore_ascii_case("dpop") {
-                self.learn(value.trim(), "PROOF");
+                self.transcript.secrets().learn_once(value.trim(), "PROOF");
             } else if name.eq_ignore_ascii_case("authorization") {
                 self.learn(value.trim().rsplit(' ').next().unwrap_or_default(), "TOKEN");
             }
@@ -439,6 +442,9 @@ impl<'s> Wire<'s> {
         Ok(())
     }
 }
+
+/// What is of use once.
+const ONCE: [&str; 2] = ["PROOF", "SIGNATURE"];
 
 /// The longest pause that a target can ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
