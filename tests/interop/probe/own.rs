@@ -6,13 +6,14 @@ use std::time::Duration;
 use fapi::ecosystem::Ecosystem;
 use fapi::jose::keys::KeySet;
 use fapi::participant::Role;
+use probe::authorization::{Given, Source};
 use probe::plan::Plan;
 use probe::report::Verdict;
 use probe::settings::{Nonce, Revoke, Settings, Write};
 use sandbox::accounts::AccountsApi;
 use sandbox::authorization_server::AuthorizationServer;
 use sandbox::tls::tls_config;
-use sandbox::tokens::jwks;
+use sandbox::tokens::{AccessToken, jwks};
 use serde_json::json;
 use tokio::runtime::Runtime;
 
@@ -198,6 +199,25 @@ fn it_keeps_what_fapi_2_asks_of_a_resource_server() {
     settings.claims.metadata = true;
     settings.claims.cors = Some("https://app.example".to_owned());
     passes(&settings, 100);
+}
+
+#[test]
+fn tokens_that_are_given_are_not_revoked() {
+    let stage = Stage::start("fapi2-security", "", "", "");
+    let mut settings = stage.settings(&[Plan::Fapi2Mtls]);
+    let signed = |index: usize| {
+        let token = AccessToken::new(stage.issuer.as_str(), AUDIENCE, sandbox::now());
+        let token = token.claim("client_id", format!("client-{}", index + 1));
+        token.bound_to_certificate(&stage.world.clients[index]).sign(&stage.world.key)
+    };
+    settings.source = Source::Given([0, 1].map(|index| Given { certificate: Some(signed(index)), dpop: None }));
+    settings.claims.dpop = false;
+    settings.issuer = None;
+    let report = probed(&settings, &[]);
+    assert_eq!(found(&report), Vec::new());
+    let verdict = |name: &str| report.modules.iter().find(|module| module.name == name).map(|module| module.verdict);
+    assert_eq!(verdict("token-revoked"), Some(Verdict::Skipped));
+    assert_eq!(verdict("certificate-of-another-client"), Some(Verdict::Pass));
 }
 
 #[test]

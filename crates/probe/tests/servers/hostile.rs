@@ -1,5 +1,6 @@
 //! Targets that lie, repeat, are slow or are gone: nothing passes there, nothing secret is written, and the run ends.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -66,6 +67,28 @@ fn a_target_that_accepts_everything_fails() {
     let world = World::new(KeyKind::Es256);
     let report = world.run(Plan::Fapi2Security, Arc::new(|_| good()), &quick).0;
     assert!(report.count(Verdict::Fail) > 40, "{}", report.count(Verdict::Fail));
+}
+
+#[test]
+fn nothing_is_changed_unless_that_is_allowed() {
+    let world = World::new(KeyKind::Es256);
+    for writes in [false, true] {
+        let methods: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let noted = Arc::clone(&methods);
+        let handler: Handler = Arc::new(move |request| {
+            noted.lock().unwrap().insert(request.method.to_string());
+            good()
+        });
+        let (report, transcript) = world.run(Plan::Fapi2Security, handler, &move |settings: &mut Settings| {
+            quick(settings);
+            settings.writes = writes;
+        });
+        let methods: Vec<String> = methods.lock().unwrap().iter().cloned().collect();
+        let expected: &[&str] =
+            if writes { &["GET", "HEAD", "OPTIONS", "POST", "TRACE"] } else { &["GET", "HEAD", "OPTIONS", "TRACE"] };
+        assert_eq!(methods, expected, "{writes}");
+        assert_eq!(String::from_utf8(transcript).unwrap().lines().count() as u64, report.requests);
+    }
 }
 
 #[test]
