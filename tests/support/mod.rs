@@ -67,18 +67,6 @@ pub fn http_client() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().expect("a client")
 }
 
-/// Waits until the gateway with this admin port is ready, outside of any runtime.
-#[expect(clippy::disallowed_methods, reason = "the deadline is in real time")]
-pub fn wait_until_ready(runtime: &tokio::runtime::Runtime, admin: u16) {
-    let url = format!("http://127.0.0.1:{admin}/readyz");
-    let started = std::time::Instant::now();
-    let client = http_client();
-    while !runtime.block_on(client.get(&url).send()).is_ok_and(|response| response.status().is_success()) {
-        assert!(started.elapsed() < 3 * DEADLINE, "it does not become ready");
-        std::thread::yield_now();
-    }
-}
-
 impl World {
     /// Starts the usual world.
     pub async fn start() -> Self {

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 use super::token::Token;
 use super::tools::tool;
@@ -95,9 +96,18 @@ impl Program {
 
     /// The same with all lines before it.
     pub fn until(&mut self, text: &str) -> Vec<String> {
+        self.until_within(text, DEADLINE)
+    }
+
+    /// Waits until it is ready, which takes longer than [`DEADLINE`]: until proofs from before its start are too old.
+    pub fn ready(&mut self) {
+        self.until_within("announce: ready", 3 * DEADLINE);
+    }
+
+    fn until_within(&mut self, text: &str, deadline: Duration) -> Vec<String> {
         let mut lines = Vec::new();
         loop {
-            let line = self.log.recv_timeout(DEADLINE);
+            let line = self.log.recv_timeout(deadline);
             let line = line.unwrap_or_else(|error| panic!("nothing says {text:?}: {error}\n{}", lines.join("\n")));
             let last = line.contains(text);
             lines.push(line);

@@ -18,7 +18,7 @@ use super::world::{World, found, probed};
 use crate::support::node::{Script, installed};
 use crate::support::program::Program;
 use crate::support::tools::tool;
-use crate::support::{Folder, free_ports, wait_until_ready};
+use crate::support::{Folder, free_ports};
 
 const RESOURCE: &str = "https://api.bank.example";
 const CALLBACK: &str = "https://client.example/callback";
@@ -89,8 +89,7 @@ impl Stage {
             ),
         );
         let mut gateway = Program::run(&world.folder);
-        gateway.says("admin listening");
-        wait_until_ready(&runtime, admin);
+        gateway.ready();
         Self {
             world,
             port,

@@ -21,7 +21,7 @@ use super::world::{AUDIENCE, World, found, probed};
 use crate::support::participant::{brazilian, provider};
 use crate::support::program::Program;
 use crate::support::redis::Redis;
-use crate::support::{Folder, free_ports, wait_until_ready};
+use crate::support::{Folder, free_ports};
 
 /// A running gateway, and what it stands between.
 struct Stage {
@@ -29,10 +29,10 @@ struct Stage {
     port: u16,
     admin: u16,
     issuer: String,
-    _gateway: Program,
+    gateway: Program,
     _accounts: AccountsApi,
     _server: AuthorizationServer,
-    runtime: Runtime,
+    _runtime: Runtime,
 }
 
 impl Stage {
@@ -92,7 +92,7 @@ impl Stage {
         let mut gateway = Program::run(&world.folder);
         gateway.says("key set read");
         drop(entered);
-        Self { world, port, admin, issuer, _gateway: gateway, _accounts: accounts, _server: server, runtime }
+        Self { world, port, admin, issuer, gateway, _accounts: accounts, _server: server, _runtime: runtime }
     }
 
     fn settings(&self, plans: &[Plan]) -> Settings {
@@ -136,8 +136,7 @@ impl Stage {
             .replace(&format!("\"127.0.0.1:{}\"", self.admin), &format!("\"127.0.0.1:{admin}\""));
         folder.write("gateway.yaml", &text);
         let mut gateway = Program::run(&folder);
-        gateway.says("admin listening");
-        wait_until_ready(&self.runtime, admin);
+        gateway.ready();
         (port, gateway, folder)
     }
 }
@@ -155,9 +154,9 @@ fn what_replicas_do_not_share_is_found() {
         };
         let dpop = "dpop: { nonce: always, nonce_key: nonce.key }\n";
         let more = format!("{store}replay: {{ store: {replay} }}\nrevocations: {{ store: shared }}\n");
-        let stage = Stage::start_in(world, "fapi2-security", dpop, &more, "");
+        let mut stage = Stage::start_in(world, "fapi2-security", dpop, &more, "");
         // Each asks the store on connections that it has to open first.
-        wait_until_ready(&stage.runtime, stage.admin);
+        stage.gateway.ready();
         let (port, _gateway, _folder) = stage.replica();
         let mut settings = stage.settings(&[Plan::Fapi2Dpop]);
         settings.claims.nonce = Nonce::Always;
@@ -249,9 +248,9 @@ fn it_keeps_what_fapi_2_asks_of_signed_messages() {
     let more = "client_keys: { tpps: { file: clients.json } }\n\
                 signing: { keys: [{ private_key: signing.pem, key_id: own }] }\n";
     let signature = "    signature: { request: required, response: sign, keys: tpps }\n";
-    let stage = Stage::start_in(world, "fapi2-security", "", more, signature);
+    let mut stage = Stage::start_in(world, "fapi2-security", "", more, signature);
     // Until then it refuses signatures that were made before it started, which it may have seen.
-    wait_until_ready(&stage.runtime, stage.admin);
+    stage.gateway.ready();
     let mut settings = stage.settings(&[Plan::MessageSigning]);
     settings.claims.signed_requests = true;
     settings.claims.signed_responses = true;

@@ -52,7 +52,7 @@ pub(super) const MODULES: &[Module] = &[
 ];
 
 /// How long the token of [`end`] lives, in seconds.
-const SHORT: u64 = 5;
+const SHORT: u64 = 8;
 
 fn end(session: &mut Session<'_>) -> Result<(), Stop> {
     session.issuer()?;

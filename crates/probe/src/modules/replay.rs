@@ -77,6 +77,11 @@ const REFUSED: Refusal =
     Refusal { errors: &["invalid_dpop_proof", "invalid_token", "invalid_request", "use_dpop_nonce"], ..Refusal::PROOF };
 
 fn at_once(session: &mut Session<'_>) -> Result<(), Stop> {
+    // A replica that has just started hands out a nonce of its own first, which is good at all of them.
+    for replica in 0..session.settings().target.addresses.len() {
+        let good = session.good_with(Binding::Dpop)?.replica(replica);
+        session.control(&good)?;
+    }
     let call = made(session)?;
     let replicas = session.settings().target.addresses.len();
     let calls: Vec<_> = (0..AT_ONCE.max(replicas))
