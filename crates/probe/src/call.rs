@@ -6,7 +6,7 @@ use std::sync::Arc;
 use sandbox::keys::{Proof, SigningKey};
 
 use crate::exchange::Field;
-use crate::settings::Certificate;
+use crate::settings::{Certificate, Target};
 use crate::signature::{Draft, PlannedSignature};
 
 /// What stands in the place of the token in a target, a field or a body.
@@ -61,6 +61,13 @@ pub struct PlannedProof {
     pub nonce: bool,
 }
 
+impl PlannedProof {
+    /// A good proof by this key.
+    pub fn good(key: &SigningKey) -> Self {
+        Self { key: key.clone(), spoil: Arc::new(|proof, key| proof.sign(key)), nonce: true }
+    }
+}
+
 /// One `DPoP` field.
 #[derive(Clone)]
 pub enum SentProof {
@@ -102,6 +109,25 @@ pub struct Call {
 }
 
 impl Call {
+    /// A call to a URL without credentials, content or fields of its own, from a connection that presents nothing.
+    pub fn bare(method: &str, target: &Target) -> Self {
+        Self {
+            presents: Presents::Nothing,
+            replica: 0,
+            http2: false,
+            method: method.to_owned(),
+            target: target.path_and_query().to_owned(),
+            host: target.authority(),
+            credentials: Vec::new(),
+            proofs: Vec::new(),
+            proof_field: "DPoP",
+            token: None,
+            fields: Vec::new(),
+            body: None,
+            signature: None,
+        }
+    }
+
     /// The call with a field more.
     #[must_use]
     pub fn field(mut self, name: &str, value: impl Into<String>) -> Self {

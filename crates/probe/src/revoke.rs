@@ -8,7 +8,7 @@ use http::Uri;
 use serde_json::Value;
 
 use crate::authorization::{Source, resolve};
-use crate::call::{Call, Presents, TOKEN, Token};
+use crate::call::{Call, TOKEN, Token};
 use crate::clock::now;
 use crate::exchange::NoAnswer;
 use crate::exchange::door::Door;
@@ -55,19 +55,12 @@ fn post(
     let address = resolve(url)?;
     let target = Target { url: url.clone(), addresses: vec![address], roots: Arc::clone(&settings.target.roots) };
     let call = Call {
-        presents: Presents::Nothing,
-        replica: 0,
-        http2: false,
-        method: "POST".to_owned(),
-        target: target.path_and_query().to_owned(),
+        // An `http` URL has another default port.
         host: url.authority().map(ToString::to_string).unwrap_or_default(),
-        credentials: Vec::new(),
-        proofs: Vec::new(),
-        proof_field: "DPoP",
         token: Some(token.clone()),
         fields: vec![("Content-Type".to_owned(), content_type.to_owned())],
         body: Some(body.replace("{token}", TOKEN)),
-        signature: None,
+        ..Call::bare("POST", &target)
     };
     let sent = Sent::of(&call, &target, wire.agent(), now(), None);
     let timeout = settings.limits.timeout;

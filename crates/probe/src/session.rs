@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fapi::ecosystem::Ecosystem;
-use sandbox::keys::{Proof, SigningKey};
+use sandbox::keys::SigningKey;
 use sandbox::pki::Credential as MadeCredential;
 
 use crate::authorization::{Source, Wallet};
@@ -156,9 +156,7 @@ impl<'s> Session<'s> {
         let proofs = match binding {
             Binding::Certificate => Vec::new(),
             Binding::Dpop => {
-                let key = self.proof_key(client)?.clone();
-                let spoil = std::sync::Arc::new(|proof: Proof, key: &SigningKey| proof.sign(key));
-                vec![SentProof::Planned(PlannedProof { key, spoil, nonce: true })]
+                vec![SentProof::Planned(PlannedProof::good(self.proof_key(client)?))]
             }
         };
         let needed = binding == Binding::Certificate || settings.claims.certificate_required;
@@ -171,18 +169,11 @@ impl<'s> Session<'s> {
         };
         Ok(Call {
             presents,
-            replica: 0,
-            http2: false,
-            method: settings.resource.method.to_string(),
-            target: settings.target.path_and_query().to_owned(),
-            host: settings.target.authority(),
             credentials: vec![Credential { scheme: binding.scheme().to_owned(), token: token.clone() }],
             proofs,
-            proof_field: "DPoP",
             token: Some(token),
             fields: settings.resource.fields.clone(),
-            body: None,
-            signature: None,
+            ..Call::bare(settings.resource.method.as_str(), &settings.target)
         })
     }
 

@@ -108,18 +108,11 @@ impl<'s> Wire<'s> {
     /// # Errors
     /// [`Ended`].
     pub fn send_prepared(&mut self, call: &Call, sent: Sent) -> Result<Exchange, Ended> {
-        self.turn()?;
-        let began = instant();
-        let time = timestamp();
-        let door = self.door(call);
-        let answer = if self.settings.dry {
-            pretended()
-        } else if call.http2 {
-            over_http2(&door, call, &sent, &self.settings.target.authority())
-        } else {
-            over_http1(&door, &sent)
-        };
-        self.note(call, sent, answer, time, began)
+        let authority = self.settings.target.authority();
+        self.exchange(call, sent, |door, sent| match call.http2 {
+            true => over_http2(door, call, sent, &authority),
+            false => over_http1(door, sent),
+        })
     }
 
     /// Sends a call in a way of the module's, which has the way to the target and the request.
@@ -131,9 +124,18 @@ impl<'s> Wire<'s> {
         call: &Call,
         send: impl FnOnce(&Door, &Sent) -> Result<Response, NoAnswer>,
     ) -> Result<Exchange, Ended> {
+        let sent = self.prepare(call);
+        self.exchange(call, sent, send)
+    }
+
+    fn exchange(
+        &mut self,
+        call: &Call,
+        sent: Sent,
+        send: impl FnOnce(&Door, &Sent) -> Result<Response, NoAnswer>,
+    ) -> Result<Exchange, Ended> {
         self.turn()?;
         let (began, time) = (instant(), timestamp());
-        let sent = self.prepare(call);
         let door = self.door(call);
         let answer = if self.settings.dry { pretended() } else { send(&door, &sent) };
         self.note(call, sent, answer, time, began)
@@ -171,40 +173,21 @@ impl<'s> Wire<'s> {
         Ok(exchanges)
     }
 
-    /// Sends bytes that no library would write, and reads every answer until the connection ends or none comes.
+    /// Sends bytes that no library would write, and reads the first answer.
     ///
     /// # Errors
     /// [`Ended`].
-    pub fn send_raw(
-        &mut self,
-        call: &Call,
-        bytes: &[u8],
-        answers: usize,
-    ) -> Result<(Vec<Result<Response, NoAnswer>>, u64), Ended> {
+    pub fn send_raw(&mut self, call: &Call, bytes: &[u8]) -> Result<(Result<Response, NoAnswer>, u64), Ended> {
         self.turn()?;
         let (began, time) = (instant(), timestamp());
-        let mut read = Vec::new();
-        let opened = if self.settings.dry { None } else { Some(self.door(call).open()) };
-        match opened {
-            None => read.push(pretended()),
-            Some(Err(error)) => read.push(Err(error)),
-            Some(Ok(stream)) => {
-                let mut connection = Connection::new(stream);
-                read.push(connection.exchange(bytes, false));
-                while read.len() < answers && read.last().is_some_and(Result::is_ok) {
-                    read.push(connection.read(false));
-                }
-            }
-        }
-        let first = match read.first() {
-            Some(Ok(response)) => Ok(response.clone()),
-            Some(Err(error)) => Err(NoAnswer::Malformed(error.to_string())),
-            None => Err(NoAnswer::Closed),
+        let answer = match self.settings.dry {
+            true => pretended(),
+            false => self.door(call).open().and_then(|stream| Connection::new(stream).exchange(bytes, false)),
         };
         self.learn_fields(bytes);
-        let of = self.circumstances(call, time, began);
-        let line = self.transcript.raw(&of, bytes, &first)?;
-        Ok((read, line))
+        let of = self.circumstances(self.address(call.replica), presented(&call.presents), time, began);
+        let line = self.transcript.raw(&of, bytes, &answer)?;
+        Ok((answer, line))
     }
 
     /// Sends the same requests at the same moment, each on a connection of its own that is open before.
@@ -257,13 +240,7 @@ impl<'s> Wire<'s> {
             return Err(Ended::Dry(offered.to_owned()));
         }
         let answer = shake(address, self.settings.limits.timeout);
-        let of = Circumstances {
-            module: self.module.clone(),
-            time,
-            address: address.to_string(),
-            presented: None,
-            took: began.elapsed(),
-        };
+        let of = self.circumstances(address, None, time, began);
         let line = self.transcript.handshake(&of, offered, &told(&answer))?;
         Ok((answer, line))
     }
@@ -274,11 +251,7 @@ impl<'s> Wire<'s> {
     /// [`Ended`].
     pub fn send_elsewhere(&mut self, door: &Door, origin: &str, sent: Sent) -> Result<Exchange, Ended> {
         let exchange = self.elsewhere(door.address, sent, |sent| over_http1(door, sent))?;
-        if let Ok(response) = &exchange.answer
-            && let Some(nonce) = response.sole("dpop-nonce")
-        {
-            self.nonces.insert(origin.to_owned(), nonce.to_owned());
-        }
+        self.keep_nonce(origin.to_owned(), &exchange.answer);
         Ok(exchange)
     }
 
@@ -295,13 +268,7 @@ impl<'s> Wire<'s> {
         self.turn()?;
         let (began, time) = (instant(), timestamp());
         let answer = if self.settings.dry { pretended() } else { send(&sent) };
-        let of = Circumstances {
-            module: self.module.clone(),
-            time,
-            address: address.to_string(),
-            presented: None,
-            took: began.elapsed(),
-        };
+        let of = self.circumstances(address, None, time, began);
         self.learn_all(&sent);
         let line = self.transcript.request(&of, &sent, &answer)?;
         Ok(Exchange { sent, answer, line })
@@ -340,29 +307,39 @@ impl<'s> Wire<'s> {
         time: String,
         began: Instant,
     ) -> Result<Exchange, Ended> {
-        if let Ok(response) = &answer
-            && let Some(nonce) = response.sole("dpop-nonce")
-        {
-            self.nonces.insert(self.settings.target.origin(), nonce.to_owned());
-        }
+        self.keep_nonce(self.settings.target.origin(), &answer);
         self.learn_all(&sent);
         if let Ok(response) = &answer
             && response.status == StatusCode::TOO_MANY_REQUESTS
         {
             self.back_off(response);
         }
-        let of = self.circumstances(call, time, began);
+        let of = self.circumstances(self.address(call.replica), presented(&call.presents), time, began);
         let line = self.transcript.request(&of, &sent, &answer)?;
         Ok(Exchange { sent, answer, line })
     }
 
-    fn circumstances(&self, call: &Call, time: String, began: Instant) -> Circumstances {
+    fn circumstances(
+        &self,
+        address: SocketAddr,
+        presented: Option<String>,
+        time: String,
+        began: Instant,
+    ) -> Circumstances {
         Circumstances {
             module: self.module.clone(),
             time,
-            address: self.address(call.replica).to_string(),
-            presented: presented(&call.presents),
+            address: address.to_string(),
+            presented,
             took: began.elapsed(),
+        }
+    }
+
+    /// Keeps the nonce of an answer for the next proof (RFC 9449 §8.2).
+    fn keep_nonce(&mut self, origin: String, answer: &Result<Response, NoAnswer>) {
+        let nonce = answer.as_ref().ok().and_then(|response| response.sole("dpop-nonce"));
+        if let Some(nonce) = nonce {
+            self.nonces.insert(origin, nonce.to_owned());
         }
     }
 

@@ -161,6 +161,11 @@ impl SigningKey {
         self.key.sign(message).expect(SIGNS)
     }
 
+    /// The private key, for what the library of the checks makes as a client.
+    pub fn private_key(&self) -> &PrivateKey {
+        &self.key
+    }
+
     /// The signature of the base of an HTTP message (RFC 9421 §3.3). `named` says whether the message names the algorithm of the key,
     /// which for an RSA key is another one then.
     pub fn http_signature(&self, base: &str, named: bool) -> Vec<u8> {

@@ -4,6 +4,8 @@ mod server;
 
 use std::collections::HashMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sandbox::tokens::AccessToken;
 use uuid::Uuid;
 
@@ -136,11 +138,9 @@ impl Wallet {
     }
 }
 
-/// `x5t#S256` of a certificate (RFC 8705 §3.1).
-pub fn thumbprint(certificate: &[u8]) -> String {
-    use base64::Engine;
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest.as_ref())
+/// The hash of some bytes in base64url: of a certificate it is `x5t#S256` (RFC 8705 §3.1).
+pub fn thumbprint(bytes: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(fapi::sha256(bytes))
 }
 
 /// The lifetime of the tokens that are signed here, in seconds.

@@ -5,13 +5,15 @@ use std::sync::{Arc, OnceLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use fapi::UnixTime;
+use fapi::client::assertion::assertion;
 use http::Uri;
 use rustls::RootCertStore;
-use sandbox::keys::{Proof, SigningKey};
-use serde_json::{Value, json};
+use sandbox::keys::SigningKey;
+use serde_json::Value;
 use uuid::Uuid;
 
-use crate::call::{Call, PlannedProof, Presents, SentProof};
+use crate::call::{Call, PlannedProof, SentProof};
 use crate::clock::now;
 use crate::exchange::Response;
 use crate::exchange::door::Door;
@@ -127,7 +129,7 @@ impl Server {
         scope: Option<&str>,
     ) -> Result<(String, String), Stop> {
         let verifier = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
+        let challenge = URL_SAFE_NO_PAD.encode(fapi::sha256(verifier.as_bytes()));
         let state = Uuid::new_v4().to_string();
         let client_id = client_of(wire, client)?.client_id.clone();
         let mut form = vec![
@@ -135,7 +137,7 @@ impl Server {
             ("client_id", client_id.clone()),
             ("redirect_uri", redirect_uri.to_owned()),
             ("state", state.clone()),
-            ("code_challenge", URL_SAFE_NO_PAD.encode(digest.as_ref())),
+            ("code_challenge", challenge),
             ("code_challenge_method", "S256".to_owned()),
         ];
         form.extend(scope.map(|scope| ("scope", scope.to_owned())));
@@ -260,7 +262,10 @@ impl Server {
         if self.authentication == Authentication::PrivateKeyJwt {
             let key = of.signing_key.as_ref().ok_or_else(|| failed("the client has no `signing_key`".to_owned()))?;
             form.push(("client_assertion_type", ASSERTION_TYPE.to_owned()));
-            form.push(("client_assertion", self.assertion(&of.client_id, key)));
+            let (jti, time) = (Uuid::new_v4().to_string(), UnixTime(now()));
+            let (id, key_id) = (&of.client_id, Some(key.kid()));
+            let signed = assertion(key.private_key(), key_id, id, &self.issuer, &jti, time);
+            form.push(("client_assertion", signed.map_err(|error| failed(error.to_string()))?));
         }
         for (name, value) in &form {
             if ["client_assertion", "code", "code_verifier", "token"].contains(name) {
@@ -269,17 +274,6 @@ impl Server {
         }
         let presented = Some(client).filter(|_| self.presents_certificate(binding));
         self.send(wire, presented, endpoint, "POST", Some(encoded(&form)), proof_key)
-    }
-
-    /// RFC 7523 §3 with the audience of FAPI 2.0 §5.3.3.1.
-    fn assertion(&self, client_id: &str, key: &SigningKey) -> String {
-        let time = now();
-        let header = json!({ "alg": key.kind().algorithm(), "typ": "JWT", "kid": key.kid() });
-        let claims = json!({
-            "iss": client_id, "sub": client_id, "aud": self.issuer, "jti": Uuid::new_v4().to_string(),
-            "iat": time, "exp": time.saturating_add(60),
-        });
-        key.sign(&header, &claims)
     }
 
     fn send(
@@ -293,27 +287,15 @@ impl Server {
     ) -> Result<Response, Stop> {
         let address = resolve(url)?;
         let target = Target { url: url.clone(), addresses: vec![address], roots: Arc::clone(&self.roots) };
-        let proofs = proof_key.map(|key| {
-            let spoil = Arc::new(|proof: Proof, key: &SigningKey| proof.sign(key));
-            SentProof::Planned(PlannedProof { key: key.clone(), spoil, nonce: true })
-        });
+        let proofs = proof_key.map(|key| SentProof::Planned(PlannedProof::good(key)));
         let content =
             form.as_ref().map(|_| ("Content-Type".to_owned(), "application/x-www-form-urlencoded".to_owned()));
         let accept = ("Accept".to_owned(), "application/json".to_owned());
         let call = Call {
-            presents: client.map_or(Presents::Nothing, Presents::Client),
-            replica: 0,
-            http2: false,
-            method: method.to_owned(),
-            target: target.path_and_query().to_owned(),
-            host: target.authority(),
-            credentials: Vec::new(),
             proofs: proofs.into_iter().collect(),
-            proof_field: "DPoP",
-            token: None,
             fields: std::iter::once(accept).chain(content).collect(),
             body: form,
-            signature: None,
+            ..Call::bare(method, &target)
         };
         let origin = target.origin();
         let nonce = wire.nonce_of(&origin).map(str::to_owned);

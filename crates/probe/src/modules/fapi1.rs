@@ -1,5 +1,6 @@
 //! What FAPI 1.0 has beyond, or other than, FAPI 2.0.
 
+use crate::call::{PlannedProof, SentProof};
 use crate::expect::Refusal;
 use crate::module::{Module, Plans};
 use crate::report::Severity;
@@ -62,11 +63,6 @@ fn certificates_alone(session: &mut Session<'_>) -> Result<(), Stop> {
     let call = session.call_with(0, Binding::Certificate, made_token(token))?;
     session.refused("a token bound to a key, as a bearer token", &call, &Refusal::TOKEN)?;
     let mut proven = call.scheme("DPoP");
-    let htu = session.settings().target.htu();
-    let mut proof = sandbox::keys::Proof::new(&proven.method, &htu, crate::clock::now());
-    if let Some(token) = &proven.token {
-        proof = proof.for_token(&token.text);
-    }
-    proven.proofs = vec![crate::call::SentProof::Made(proof.sign(key))];
+    proven.proofs = vec![SentProof::Planned(PlannedProof::good(key))];
     session.refused("the same with its proof", &proven, &Refusal::NO_CREDENTIALS)
 }

@@ -3,12 +3,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
-use sandbox::keys::{KeyKind, Proof, SigningKey};
+use sandbox::keys::{KeyKind, SigningKey};
 use sandbox::tokens::{hs256, unsigned};
 use serde_json::{Value, json};
 
 use super::{refused_alive, weak};
-use crate::call::{Call, SentProof};
+use crate::call::Call;
 use crate::clock::now;
 use crate::exchange::Response;
 use crate::expect::Refusal;
@@ -679,21 +679,4 @@ pub(super) fn changed_signature(signed: &str) -> String {
 #[expect(clippy::cast_precision_loss, reason = "the seconds of a year to come are far below 2^53")]
 fn to_half(seconds: u64) -> f64 {
     seconds as f64 - 0.5
-}
-
-/// A proof that is made now and sent later.
-pub(super) fn made_now(call: &Call, htu: &str, nonce: Option<&str>) -> Option<(Call, String)> {
-    let planned = call.proofs.iter().find_map(|proof| match proof {
-        SentProof::Planned(planned) => Some(planned),
-        SentProof::Made(_) => None,
-    })?;
-    let mut proof = Proof::new(&call.method, htu, now());
-    if let Some(token) = &call.token {
-        proof = proof.for_token(&token.text);
-    }
-    if let Some(nonce) = nonce {
-        proof = proof.claim("nonce", nonce);
-    }
-    let text = proof.sign(&planned.key);
-    Some((Call { proofs: vec![SentProof::Made(text.clone())], ..call.clone() }, text))
 }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::proofs::{changed_signature, made_now};
+use super::proofs::changed_signature;
 use crate::call::{Call, SentProof};
 use crate::expect::Refusal;
 use crate::module::{Module, Plans};
@@ -61,9 +61,10 @@ pub(super) const MODULES: &[Module] = &[
 fn made(session: &mut Session<'_>) -> Result<Call, Stop> {
     let good = session.good_with(Binding::Dpop)?;
     session.control(&good)?;
-    let htu = session.settings().target.htu();
-    let nonce = session.wire().nonce().map(str::to_owned);
-    made_now(&good, &htu, nonce.as_deref()).map(|(call, _)| call).ok_or_else(|| skip("the call has no proof"))
+    let sent = session.wire().prepare(&good);
+    let proof = sent.fields.into_iter().find(|(name, _)| *name == good.proof_field).map(|(_, proof)| proof);
+    let proof = proof.ok_or_else(|| skip("the call has no proof"))?;
+    Ok(Call { proofs: vec![SentProof::Made(proof)], ..good })
 }
 
 fn replay(session: &mut Session<'_>) -> Result<(), Stop> {

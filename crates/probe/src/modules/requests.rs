@@ -2,7 +2,6 @@
 
 use super::refused_alive;
 use crate::call::Call;
-use crate::exchange::NoAnswer;
 use crate::expect::Refusal;
 use crate::module::{Module, Plans};
 use crate::report::{Role, Severity, Verdict};
@@ -216,8 +215,7 @@ fn raw(session: &mut Session<'_>, call: &Call, lines: &str, body: &str) -> Vec<u
 
 /// Sends such bytes, and says whether they were refused, or an ended connection stands for that if a good call succeeds after it.
 fn refused_raw(session: &mut Session<'_>, call: &Call, title: &str, bytes: &[u8]) -> Result<(), Stop> {
-    let (answers, line) = session.wire().send_raw(call, bytes, 1)?;
-    let answer = answers.into_iter().next().unwrap_or(Err(NoAnswer::Closed));
+    let (answer, line) = session.wire().send_raw(call, bytes)?;
     let verdict = Refusal::FRAMING.judge(&answer);
     session.step(title, Role::Check, None, &Refusal::FRAMING.to_string(), observed(&answer), verdict, vec![line]);
     if answer.is_err() { session.control(call).map(drop) } else { Ok(()) }
