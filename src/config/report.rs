@@ -113,6 +113,14 @@ impl Report {
         self.record(error);
     }
 
+    /// The value of a key that must be there; a problem with the way out if it is not.
+    pub(super) fn needed<T>(&mut self, place: &KeyPath, value: Option<T>, way_out: &str) -> Option<T> {
+        if value.is_none() {
+            self.problem(place, &format!("the key is missing; {way_out}"));
+        }
+        value
+    }
+
     /// Records that a list is too short, unless an entry was removed from it.
     pub(super) fn empty(&mut self, place: &KeyPath, problem: &str) {
         if !self.shortened.contains(&self.as_written(place)) {

@@ -199,8 +199,8 @@ impl Reader<'_> {
 
     fn test(&mut self, at: &KeyPath, entry: Entry) -> Option<PolicyTest> {
         let Entry { name, like, given, expect, would_deny, at: time } = entry;
-        let name = self.needed(&at.key("name"), name, "say in a few words what the test shows");
-        let expected = self.needed(&at.key("expect"), expect, "write `permit`, or the code of the refusal");
+        let name = self.report.needed(&at.key("name"), name, "say in a few words what the test shows");
+        let expected = self.report.needed(&at.key("expect"), expect, "write `permit`, or the code of the refusal");
         let expected = expected.and_then(|text| self.decision(&at.key("expect"), &text));
         let would_deny = match would_deny {
             None => Some(None),
@@ -216,7 +216,7 @@ impl Reader<'_> {
             Some(like) => Some(self.like(&at.key("like"), &like)?.with(given.unwrap_or_default())),
             None => given,
         };
-        let given = self.needed(&given_at, given, "write the call, with its `request`")?;
+        let given = self.report.needed(&given_at, given, "write the call, with its `request`")?;
         if let Some(name) = &name
             && self.calls.insert(name.clone(), given.clone()).is_some()
         {
@@ -227,7 +227,7 @@ impl Reader<'_> {
         let consent = consent.as_deref().map(GivenConsent::read);
         let certificate = self.certificate(&given_at.key("certificate"), certificate.unwrap_or_default());
         let signed = signed.unwrap_or(true);
-        let request = self.needed(&given_at.key("request"), request, "write `method` and `path`");
+        let request = self.report.needed(&given_at.key("request"), request, "write `method` and `path`");
         let call = request.and_then(|request| self.call(&given_at.key("request"), request));
         let token = match claims {
             Some(claims) => self.token(&given_at, issuer, claims, without, binding).map(Some),
@@ -368,7 +368,7 @@ impl Reader<'_> {
 
     fn call(&mut self, at: &KeyPath, request: Request) -> Option<Call> {
         let Request { method, path, url, query, headers, body } = request;
-        let method = self.needed(&at.key("method"), method, "write it in upper case, such as `GET`");
+        let method = self.report.needed(&at.key("method"), method, "write it in upper case, such as `GET`");
         let method = method.and_then(|text| {
             let method = Method::from_bytes(text.as_bytes()).ok();
             if method.is_none() {
@@ -458,13 +458,6 @@ impl Reader<'_> {
             headers.entry(header::CONTENT_LENGTH).or_insert(body.len().into());
         }
         complete.then_some(headers)
-    }
-
-    fn needed<T>(&mut self, at: &KeyPath, value: Option<T>, way_out: &str) -> Option<T> {
-        if value.is_none() {
-            self.report.problem(at, &format!("the key is missing; {way_out}"));
-        }
-        value
     }
 }
 

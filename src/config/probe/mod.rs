@@ -118,7 +118,7 @@ impl Reader {
 
     fn contact(&mut self, at: &KeyPath, contact: Option<String>) -> Option<String> {
         let way_out = "write a mail address or a URL by which the operator of the target finds you";
-        let contact = self.needed(at, contact, way_out)?;
+        let contact = self.report.needed(at, contact, way_out)?;
         if HeaderValue::from_str(&contact).is_err() || contact.contains(['(', ')', '\\']) || contact.trim().is_empty() {
             self.report.problem(at, "it becomes part of `User-Agent`; write a mail address or a URL");
             return None;
@@ -136,7 +136,7 @@ impl Reader {
         roots: Option<Arc<RootCertStore>>,
     ) -> Option<Target> {
         let way_out = "list the origins that may be probed, such as `https://api.example.com`; nothing else is called";
-        let targets = self.needed(&root.key("targets"), targets, way_out);
+        let targets = self.report.needed(&root.key("targets"), targets, way_out);
         let mut allowed = Vec::new();
         if targets.as_ref().is_some_and(Vec::is_empty) {
             self.report.problem(&root.key("targets"), &format!("it is empty; {way_out}"));
@@ -152,8 +152,11 @@ impl Reader {
         }
         let at = root.key("target");
         let text = said.or(written);
-        let text =
-            self.needed(&at, text, "write the URL of a resource that can be called without harm, or give `--target`")?;
+        let text = self.report.needed(
+            &at,
+            text,
+            "write the URL of a resource that can be called without harm, or give `--target`",
+        )?;
         let url = self.https(&at, &text)?;
         if !allowed.contains(&origin(&url)) {
             let names = quoted(allowed.iter().map(String::as_str));
@@ -234,7 +237,7 @@ impl Reader {
     }
 
     fn claims(&mut self, at: &KeyPath, written: written::Claims) -> Option<Claims> {
-        let bindings = self.needed(
+        let bindings = self.report.needed(
             &at.key("bindings"),
             written.bindings,
             "write what tokens are bound to: `[certificate]`, `[dpop]`, or both",
@@ -304,7 +307,7 @@ impl Reader {
 
     fn write(&mut self, at: &KeyPath, written: written::Write) -> Option<Write> {
         let method = self.method(&at.key("method"), written.method.as_deref().unwrap_or("POST"));
-        let path = self.needed(&at.key("path"), written.path, "write the path of the resource")?;
+        let path = self.report.needed(&at.key("path"), written.path, "write the path of the resource")?;
         let path = self.path(&at.key("path"), path);
         let body = match written.body {
             None => Vec::new(),
@@ -347,7 +350,8 @@ impl Reader {
         let mut tokens = false;
         for (index, client) in written.into_iter().enumerate() {
             let at = at.index(index);
-            let client_id = self.needed(&at.key("client_id"), client.client_id, "write the `client_id` of the client");
+            let client_id =
+                self.report.needed(&at.key("client_id"), client.client_id, "write the `client_id` of the client");
             let certificate = self.certificate(&at, client.certificate.as_deref(), client.key.as_deref());
             let proof_key = self.signing_key(&at.key("proof_key"), client.proof_key.as_deref(), None);
             let signing_key = self.signing_key(
@@ -397,9 +401,9 @@ impl Reader {
     }
 
     fn issuer(&mut self, at: &KeyPath, written: written::Issuer) -> Option<Issuer> {
-        let issuer = self.needed(&at.key("issuer"), written.issuer, "write `iss` of its tokens");
-        let audience = self.needed(&at.key("audience"), written.audience, "write `aud` that the target expects");
-        let file = self.needed(&at.key("key"), written.key, "name the file of its private key");
+        let issuer = self.report.needed(&at.key("issuer"), written.issuer, "write `iss` of its tokens");
+        let audience = self.report.needed(&at.key("audience"), written.audience, "write `aud` that the target expects");
+        let file = self.report.needed(&at.key("key"), written.key, "name the file of its private key");
         let key = file.and_then(|file| self.signing_key(&at.key("key"), Some(&file), written.key_id.as_deref()));
         let rsa_key = self.signing_key(&at.key("rsa_key"), written.rsa_key.as_deref(), written.rsa_key_id.as_deref());
         let (issuer, audience, key) = (issuer?, audience?, key??);
@@ -413,7 +417,7 @@ impl Reader {
         visit: Visit,
         roots: Option<&Arc<RootCertStore>>,
     ) -> Option<Server> {
-        let issuer = self.needed(&at.key("issuer"), written.issuer, "write the issuer identifier");
+        let issuer = self.report.needed(&at.key("issuer"), written.issuer, "write the issuer identifier");
         let issuer = issuer.and_then(|text| self.https(&at.key("issuer"), &text).map(|_| text));
         let mut endpoint = |name: &str, text: Option<String>| match text {
             None => Some(None),
@@ -432,7 +436,7 @@ impl Reader {
             }
             (written::Grant::AuthorizationCode, redirect_uri) => {
                 let way_out = "write the redirect URI of the clients";
-                let redirect_uri = self.needed(&at.key("redirect_uri"), redirect_uri, way_out);
+                let redirect_uri = self.report.needed(&at.key("redirect_uri"), redirect_uri, way_out);
                 redirect_uri.map(|redirect_uri| Grant::Code { redirect_uri, visit })
             }
         };
@@ -458,7 +462,7 @@ impl Reader {
     }
 
     fn revocation(&mut self, at: &KeyPath, written: written::Revocation) -> Option<Revoke> {
-        let text = self.needed(&at.key("url"), written.url, "write where a revocation is posted to")?;
+        let text = self.report.needed(&at.key("url"), written.url, "write where a revocation is posted to")?;
         let url = text.parse::<Uri>().ok().filter(|url| {
             let local = url.host().is_some_and(|host| ["localhost", "127.0.0.1", "[::1]"].contains(&host));
             url.scheme_str() == Some("https") || (url.scheme_str() == Some("http") && local)
@@ -469,7 +473,7 @@ impl Reader {
                 "expected a URL that begins with `https://`, or with `http://` of this machine",
             );
         }
-        let body = self.needed(
+        let body = self.report.needed(
             &at.key("body"),
             written.body,
             "write the body; `{token}` and `{jti}` stand for those of the token",
@@ -499,13 +503,6 @@ impl Reader {
             self.report.problem(&at.key("total"), "expected 1 request or more");
         }
         Some(Limits { rate: rate?, total, timeout })
-    }
-
-    fn needed<T>(&mut self, at: &KeyPath, value: Option<T>, way_out: &str) -> Option<T> {
-        if value.is_none() {
-            self.report.problem(at, &format!("the key is missing; {way_out}"));
-        }
-        value
     }
 }
 
